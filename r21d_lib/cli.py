@@ -1,0 +1,216 @@
+"""The command `r21d`: a thin face on the library; every error of the user's is one line and exit 2."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r21d_lib import __version__
+from r21d_lib.errors import R21DError
+from r21d_lib.files import BUILD, DATA_SPLITS, FIGURES
+
+# The heavy imports (torch, papermill) stand in the commands, so that --help answers at once.
+
+app = typer.Typer(
+    help="Understand, run and check R(2+1)D.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+ProfileOption = Annotated[
+    str, typer.Option(help="figures (ActionFigures, laptop) or hmdb51 (HMDB51, GPU).")
+]
+SplitOption = Annotated[int, typer.Option(help="Which of the three splits: 1, 2 or 3.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of every draw.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Processes to use; all cores where not given.")]
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Print the version on request."""
+    if version:
+        typer.echo(f"r21d {__version__}")
+        raise typer.Exit
+
+
+@app.command(
+    epilog="**Examples:** `r21d reproduce` · `r21d reproduce 02_spatiotemporal_convolutions` · "
+    "`R21D_HMDB51=~/hmdb51 r21d reproduce --profile hmdb51`"
+)
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Notebooks to run; all where not given.")
+    ] = None,
+    profile: ProfileOption = "figures",
+    record: Annotated[
+        bool, typer.Option(help="Take the new numbers as the ones to agree with from now on.")
+    ] = False,
+    publish: Annotated[
+        bool, typer.Option(help="Write the executed notebooks, cleaned, back into notebooks/.")
+    ] = False,
+) -> None:
+    """Run the notebooks in order, check their numbers, and leave copies and HTML in build/.
+
+    Exits with 1 if a notebook failed or a number drifted from tests/recorded/.
+    """
+    from r21d_lib import reproduction
+
+    raise typer.Exit(reproduction.main(names or None, profile=profile, record=record, publish=publish))
+
+
+@app.command(
+    epilog="**Examples:** `r21d figures` · `r21d figures ~/figures --clips 200 --seed 7` · "
+    "`r21d figures --source`"
+)
+def figures(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to; build/data/... where not given.")
+    ] = None,
+    source: Annotated[
+        bool, typer.Option("--source", help="Draw the other actions, those for pretraining.")
+    ] = False,
+    clips: Annotated[int, typer.Option(help="Clips a class.")] = 100,
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+) -> None:
+    """Draw the data set ActionFigures: real .avi files in HMDB51's layout, with three splits."""
+    from r21d_lib.datasets import action_figures
+
+    default = BUILD / "data" / ("action_figures_source" if source else "action_figures")
+    root = folder or default
+    action_figures.generate(
+        root,
+        subset="source" if source else "target",
+        clips_per_class=clips,
+        seed=seed,
+        workers=workers,
+    )
+    typer.echo(f"ActionFigures ({'source' if source else 'target'} classes) is in {root}")
+
+
+@app.command(
+    epilog="**Examples:** `r21d splits ~/testTrainMulti_7030_splits --name hmdb51` · "
+    "`r21d splits build/data/action_figures/splits --name action_figures`"
+)
+def splits(
+    source: Annotated[
+        Path, typer.Argument(help="Folder of <class>_test_split<k>.txt or split<k> CSV lists.")
+    ],
+    name: Annotated[str, typer.Option(help="Name of the data set, and of the folder to write.")],
+    to: Annotated[Path, typer.Option(help="Where the folder goes.")] = DATA_SPLITS,
+) -> None:
+    """Rewrite official split lists in this project's form: data_splits/NAME/split1.csv and so on."""
+    from r21d_lib.datasets import listed
+
+    written = listed.convert_splits(source, to, dataset=name)
+    typer.echo("\n".join(f"wrote {path}" for path in written))
+
+
+@app.command(epilog="**Example:** `r21d draw` writes figures/*.png")
+def draw(
+    to: Annotated[Path, typer.Option(help="Folder of the pictures.")] = FIGURES,
+) -> None:
+    """Draw the pictures that need no training: the factorization, the networks, contact sheets."""
+    from r21d_lib import plots
+    from r21d_lib.datasets import action_figures
+
+    written = [*plots.write_figures(to), *action_figures.write_contact_sheets(to)]
+    typer.echo("\n".join(f"wrote {path}" for path in written))
+
+
+@app.command(
+    epilog="**Examples:** `r21d train` · `r21d train --scratch --network r3d --epochs 12` · "
+    "`r21d train --profile hmdb51 --checkpoint kinetics.safetensors`"
+)
+def train(
+    profile: ProfileOption = "figures",
+    split: SplitOption = 1,
+    network: Annotated[str, typer.Option(help="r2d, fr2d, r3d, mc2..5, rmc2..5, r2plus1d.")] = (
+        "r2plus1d"
+    ),
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Start from this file or shipped name.")
+    ] = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Start from random weights.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the profile's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Instead of the profile's.")] = None,
+    seed: SeedOption = 0,
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder; build/runs/... where not given.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew where the folder holds an older run.")
+    ] = False,
+) -> None:
+    """Finetune from a checkpoint, or train from scratch; an interrupted run goes on where it was."""
+    from r21d_lib import recipes
+
+    folder = recipes.train_profile(
+        profile,
+        split=split,
+        network=network,
+        checkpoint=checkpoint,
+        scratch=scratch,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=seed,
+        run=run,
+        resume=not fresh,
+    )
+    typer.echo(f"the run is in {folder}; next: r21d evaluate {folder / 'last.safetensors'}")
+
+
+@app.command(
+    epilog="**Examples:** `r21d evaluate build/runs/finetune/last.safetensors` · "
+    "`r21d evaluate last.safetensors --split 2 --clips 20`"
+)
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="A .safetensors file, or a shipped name.")],
+    profile: ProfileOption = "figures",
+    split: SplitOption = 1,
+    clips: Annotated[int, typer.Option(help="Clips a video.")] = 10,
+    scores: Annotated[
+        Path | None, typer.Option(help="The scores file; beside the checkpoint where not given.")
+    ] = None,
+) -> None:
+    """Score the test list: clip@1, video@1, video@5 and a table by class; keep every score."""
+    from r21d_lib import evaluation, recipes
+
+    result, path = recipes.evaluate_profile(
+        profile, checkpoint, split=split, num_clips=clips, scores=scores
+    )
+    for key, value in evaluation.summary(result).items():
+        typer.echo(f"{key:16} {value:.4f}" if isinstance(value, float) else f"{key:16} {value}")
+    table = evaluation.per_class(result).sort_values("accuracy")
+    typer.echo(table.to_string(index=False, float_format="{:.2f}".format))
+    typer.echo(f"every score is in {path}")
+
+
+@app.command("pretrain-figures", epilog="**Example:** `r21d pretrain-figures --install`")
+def pretrain_figures(
+    seed: SeedOption = 0,
+    install: Annotated[
+        bool, typer.Option("--install", help="Replace the checkpoint shipped in the package.")
+    ] = False,
+) -> None:
+    """Train the shipped checkpoint again: R(2+1)D on the source classes of ActionFigures."""
+    from r21d_lib import recipes
+
+    path = recipes.pretrain_figures(seed=seed, install=install)
+    typer.echo(f"the checkpoint is {path}")
+
+
+def main() -> None:
+    """Run the command line; called by the script `r21d`."""
+    try:
+        app()
+    except R21DError as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("stopped; what was finished is kept, run it again to go on", err=True)
+        sys.exit(130)

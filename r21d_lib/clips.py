@@ -1,0 +1,156 @@
+"""Clips out of videos: where they start, and resize, crop, flip and normalise on whole batches.
+
+A decoded video is (T, H, W, 3) uint8. A clip is `clip_len` of its frames, `stride` apart; a batch of
+clips is (N, T, H, W, 3) uint8 until `to_network` makes it (N, 3, T, crop, crop) float32.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from r21d_lib.errors import SettingsError
+
+# Of Kinetics, RGB, as fractions of 255: the statistics of VMZ's, IG-65M's and torchvision's weights.
+KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
+KINETICS_STD = (0.22803, 0.22145, 0.216989)
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How clips are cut and normalised; stored with every checkpoint.
+
+    Attributes:
+        clip_len: frames in a clip, L in the paper.
+        stride: distance between them in the video's frames; 1 takes consecutive frames.
+        resize: (height, width) that every frame is resized to, aspect ignored [pixels].
+        crop: side of the square that the network sees [pixels].
+        mean: of each RGB channel, as a fraction of 255.
+        std: of each RGB channel, as a fraction of 255.
+    """
+
+    clip_len: int = 16
+    stride: int = 1
+    resize: tuple[int, int] = (128, 171)
+    crop: int = 112
+    mean: tuple[float, float, float] = KINETICS_MEAN
+    std: tuple[float, float, float] = KINETICS_STD
+
+    def __post_init__(self) -> None:
+        if self.clip_len < 1 or self.stride < 1:
+            raise SettingsError(
+                f"clip_len and stride must be 1 or more, got {self.clip_len} and {self.stride}"
+            )
+        if not 1 <= self.crop <= min(self.resize):
+            raise SettingsError(
+                f"a crop of {self.crop} does not fit into frames of {self.resize}: lower crop"
+            )
+
+    @property
+    def span(self) -> int:
+        """Frames of video between the first and the last frame of a clip, both included."""
+        return (self.clip_len - 1) * self.stride + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ClipSettings":
+        """Build settings from what `to_dict` gave, also after JSON made lists of the tuples."""
+        typed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**typed)
+
+
+def seeded_generator(*parts: int) -> torch.Generator:
+    """Return a generator whose stream depends on all of `parts`, each from 0 to 2^20 - 1 or so.
+
+    One stream for each (seed, epoch, video) makes every draw independent of the order of work, of
+    the number of worker processes and of interruptions.
+    """
+    mixed = 0
+    for part in parts:
+        mixed = (mixed * 0x9E3779B97F4A7C15 + part + 1) % 2**63
+    return torch.Generator().manual_seed(mixed)
+
+
+def random_start(num_frames: int, span: int, *, generator: torch.Generator) -> int:
+    """Draw where a training clip starts: uniform over the starts that fit (temporal jitter).
+
+    Args:
+        num_frames: of the video.
+        span: frames that the clip covers, `ClipSettings.span`.
+        generator: the source of the draw.
+
+    Returns:
+        0 to num_frames - span; 0 where the video is shorter than the clip.
+    """
+    return int(torch.randint(max(num_frames - span, 0) + 1, (), generator=generator))
+
+
+def uniform_starts(num_frames: int, span: int, num_clips: int = 10) -> list[int]:
+    """Return where test clips start: spread evenly from the first frame to the last start that fits.
+
+    The i-th of n starts at floor(i * (num_frames - span) / (n - 1)); a single clip is the centre one.
+    Source: paper, section 4.1 (10 uniformly sampled clips); the formula is VMZ's.
+    """
+    room = max(num_frames - span, 0)
+    if num_clips == 1:
+        return [room // 2]
+    return [i * room // (num_clips - 1) for i in range(num_clips)]
+
+
+def clip_indices(start: int, clip_len: int, stride: int, num_frames: int) -> Tensor:
+    """Return the (clip_len,) int64 frame numbers of a clip; a short video starts over (loops)."""
+    return (start + stride * torch.arange(clip_len)) % num_frames
+
+
+def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize frames, aspect ignored: (T, H, W, 3) uint8 to (T, *size, 3) uint8, bilinear.
+
+    Antialiased, so that a fine pattern does not flicker when a large video becomes small.
+    """
+    if tuple(frames.shape[1:3]) == size:
+        return frames
+    planes = frames.permute(0, 3, 1, 2)
+    return transforms.resize(planes, list(size), antialias=True).permute(0, 2, 3, 1).contiguous()
+
+
+def to_network(
+    clips: Tensor, settings: ClipSettings, *, random: torch.Generator | None = None
+) -> Tensor:
+    """Crop, flip and normalise a batch on the device where it is.
+
+    Args:
+        clips: (N, T, H, W, 3) uint8, already resized.
+        settings: crop and statistics.
+        random: for training: each clip gets one random crop and, every other time, a horizontal
+            flip, the same for all its frames. None, for testing, takes the centre crop.
+
+    Returns:
+        (N, 3, T, crop, crop) float32, in channels_last_3d memory order.
+    """
+    num_clips, _, height, width, _ = clips.shape
+    crop = settings.crop
+    if crop > min(height, width):
+        raise SettingsError(
+            f"a crop of {crop} does not fit into frames of {height} x {width}: resize them first"
+        )
+    if random is None:
+        top, left = (height - crop) // 2, (width - crop) // 2
+        cropped = clips[:, :, top : top + crop, left : left + crop]
+    else:
+        tops = torch.randint(height - crop + 1, (num_clips,), generator=random).tolist()
+        lefts = torch.randint(width - crop + 1, (num_clips,), generator=random).tolist()
+        flips = (torch.rand(num_clips, generator=random) < 0.5).tolist()
+        cut = [
+            clip[:, top : top + crop, left : left + crop]
+            for clip, top, left in zip(clips, tops, lefts, strict=True)
+        ]
+        cropped = torch.stack([c.flip(2) if f else c for c, f in zip(cut, flips, strict=True)])
+    mean = torch.tensor(settings.mean, device=clips.device) * 255
+    std = torch.tensor(settings.std, device=clips.device) * 255
+    # Channels stay last in memory, which is the order that 3D convolutions are fastest in.
+    return ((cropped.float() - mean) / std).permute(0, 4, 1, 2, 3)

@@ -1,0 +1,131 @@
+"""The three clip convolutions of the paper: 2D on every frame, full 3D, and factorized (2+1)D.
+
+Axes: N clips, C channels, T frames, H and W pixels; kernels t x d x d, strides (time, height,
+width). Every convolution here is bias-free, because a batch normalisation follows it.
+"""
+
+from typing import Literal
+
+from torch import nn
+
+MidplaneRule = Literal["conv", "block"]
+MIDPLANE_RULES: tuple[MidplaneRule, ...] = ("conv", "block")
+
+Stride = tuple[int, int, int]
+
+
+def midplanes(in_planes: int, out_planes: int, *, t: int = 3, d: int = 3) -> int:
+    """Width M of the spatial convolution that gives a (2+1)D block the parameters of a 3D one.
+
+    Args:
+        in_planes: input channels, N_(i-1) in the paper.
+        out_planes: output channels, N_i.
+        t: extent of the kernel in time [frames].
+        d: extent of the kernel in space [pixels].
+
+    Returns:
+        floor(t d^2 N_(i-1) N_i / (d^2 N_(i-1) + t N_i)), at least 1.
+
+    Raises:
+        ValueError: if an argument is smaller than 1.
+
+    Example: midplanes(64, 64) is 144.
+    Source: paper, section 3.5.
+    """
+    if min(in_planes, out_planes, t, d) < 1:
+        raise ValueError(f"midplanes needs positive sizes, got {in_planes=}, {out_planes=}, {t=}, {d=}")
+    return max(1, (t * d * d * in_planes * out_planes) // (d * d * in_planes + t * out_planes))
+
+
+class Conv2d(nn.Conv3d):
+    """A d x d convolution on every frame by itself: kernel 1 x d x d, the frames do not mix.
+
+    Input (N, in_planes, T, H, W), output (N, out_planes, T, H / stride, W / stride).
+    Source: paper, section 3.1 (f-R2D) and the 2D groups of MCx and rMCx (section 3.4).
+    """
+
+    def __init__(
+        self, in_planes: int, out_planes: int, *, d: int = 3, stride: Stride = (1, 1, 1)
+    ) -> None:
+        # A 2D convolution cannot stride in time: what the stage asks for there is dropped.
+        super().__init__(
+            in_planes,
+            out_planes,
+            kernel_size=(1, d, d),
+            stride=(1, *stride[1:]),
+            padding=(0, d // 2, d // 2),
+            bias=False,
+        )
+
+
+class Conv3d(nn.Conv3d):
+    """A full t x d x d convolution over time and space.
+
+    Input (N, in_planes, T, H, W), output (N, out_planes, T / stride, H / stride, W / stride).
+    Source: paper, section 3.3 (R3D).
+    """
+
+    def __init__(
+        self,
+        in_planes: int,
+        out_planes: int,
+        *,
+        t: int = 3,
+        d: int = 3,
+        stride: Stride = (1, 1, 1),
+    ) -> None:
+        super().__init__(
+            in_planes,
+            out_planes,
+            kernel_size=(t, d, d),
+            stride=stride,
+            padding=(t // 2, d // 2, d // 2),
+            bias=False,
+        )
+
+
+class Conv2Plus1d(nn.Sequential):
+    """A 3D convolution in two steps: 1 x d x d in space, batch norm, ReLU, then t x 1 x 1 in time.
+
+    The stride is split as well: the spatial step takes the one in space, the temporal step the one
+    in time. The ReLU between them doubles the number of non-linearities of a 3D convolution.
+
+    Input (N, in_planes, T, H, W), output (N, out_planes, T / stride, H / stride, W / stride).
+    The entries 0, 1 and 3 (spatial, norm, temporal) are the names that published weights use.
+    Source: paper, section 3.5, figure 2.
+
+    Args:
+        in_planes: input channels.
+        out_planes: output channels.
+        mid_planes: channels between the two steps; None takes the paper's rule, `midplanes`.
+        t: extent of the kernel in time [frames].
+        d: extent of the kernel in space [pixels].
+        stride: (time, height, width).
+        bn_eps: epsilon of the batch norm between the two steps.
+    """
+
+    def __init__(
+        self,
+        in_planes: int,
+        out_planes: int,
+        *,
+        mid_planes: int | None = None,
+        t: int = 3,
+        d: int = 3,
+        stride: Stride = (1, 1, 1),
+        bn_eps: float = 1e-3,
+    ) -> None:
+        mid = midplanes(in_planes, out_planes, t=t, d=d) if mid_planes is None else mid_planes
+        super().__init__(
+            Conv2d(in_planes, mid, d=d, stride=stride),
+            nn.BatchNorm3d(mid, eps=bn_eps),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(
+                mid,
+                out_planes,
+                kernel_size=(t, 1, 1),
+                stride=(stride[0], 1, 1),
+                padding=(t // 2, 0, 0),
+                bias=False,
+            ),
+        )

@@ -1,0 +1,329 @@
+"""The residual networks of the paper's Table 2: R2D, f-R2D, R3D, MC2..5, rMC2..5 and R(2+1)D.
+
+All share one skeleton (Table 1): conv1, four groups of residual blocks, a global average over time
+and space, one linear layer. They differ only in the kind of convolution in each of the five groups.
+The names of the parameters are torchvision's, so that published weights load as they are.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from r21d_lib.convolutions import (
+    MIDPLANE_RULES,
+    Conv2d,
+    Conv2Plus1d,
+    Conv3d,
+    MidplaneRule,
+    Stride,
+    midplanes,
+)
+from r21d_lib.errors import SettingsError
+
+ConvKind = Literal["2d", "3d", "2+1d"]
+
+# Blocks in conv2_x..conv5_x (VMZ's block configurations; the paper's own study uses 18 and 34).
+BLOCKS: dict[int, tuple[int, int, int, int]] = {
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+}
+
+
+def _kinds(first: ConvKind, num_first: int, then: ConvKind) -> tuple[ConvKind, ...]:
+    """Name the convolution of the five groups: `num_first` of one kind, the rest of another."""
+    return tuple(first if group < num_first else then for group in range(5))
+
+
+# The kind of convolution in conv1, conv2_x, ..., conv5_x (paper, figure 1 and section 3.4).
+GROUPS: dict[str, tuple[ConvKind, ...]] = {
+    "r2d": _kinds("2d", 5, "2d"),
+    "fr2d": _kinds("2d", 5, "2d"),
+    "r3d": _kinds("3d", 5, "3d"),
+    **{f"mc{x}": _kinds("3d", x - 1, "2d") for x in range(2, 6)},
+    **{f"rmc{x}": _kinds("2d", x - 1, "3d") for x in range(2, 6)},
+    "r2plus1d": _kinds("2+1d", 5, "2+1d"),
+}
+NETWORK_NAMES: tuple[str, ...] = tuple(GROUPS)
+PAPER_NAMES: dict[str, str] = {
+    name: {"r2d": "R2D", "fr2d": "f-R2D", "r3d": "R3D", "r2plus1d": "R(2+1)D"}.get(
+        name, name.replace("mc", "MC")
+    )
+    for name in NETWORK_NAMES
+}
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Everything that decides a network's shape; stored with every checkpoint.
+
+    Attributes:
+        name: one of `NETWORK_NAMES`.
+        depth: 10, 18 or 34.
+        num_classes: size of the last linear layer.
+        width: channels after conv1; the groups have 1, 2, 4 and 8 times as many. 64 in the paper.
+        midplane_rule: "conv" applies the (2+1)D rule to every convolution (paper, VMZ, IG-65M),
+            "block" once per residual block (torchvision).
+        stem_midplanes: channels between the two steps of R(2+1)D's conv1; None is 45, the released
+            networks' value, scaled by width / 64.
+        bn_eps: epsilon of every batch norm: 1e-3 in the released networks, 1e-5 in torchvision.
+        clip_len: frames in a clip; only R2D needs it, because its conv1 takes them all in.
+    """
+
+    name: str
+    depth: int = 18
+    num_classes: int = 400
+    width: int = 64
+    midplane_rule: MidplaneRule = "conv"
+    stem_midplanes: int | None = None
+    bn_eps: float = 1e-3
+    clip_len: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in GROUPS:
+            near = difflib.get_close_matches(self.name, NETWORK_NAMES, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise SettingsError(
+                f"no network is called {self.name!r}: {hint}choose {_or(NETWORK_NAMES)}"
+            )
+        if self.depth not in BLOCKS:
+            raise SettingsError(
+                f"depth {self.depth} is not available for {self.name}: choose {_or(BLOCKS)}"
+            )
+        if self.midplane_rule not in MIDPLANE_RULES:
+            raise SettingsError(
+                f"midplane_rule {self.midplane_rule!r} is unknown: choose {_or(MIDPLANE_RULES)}"
+            )
+        if self.num_classes < 1 or self.width < 1:
+            raise SettingsError(
+                f"num_classes and width must be 1 or more, got {self.num_classes} and {self.width}"
+            )
+        if self.name == "r2d" and (self.clip_len is None or self.clip_len < 1):
+            raise SettingsError("r2d folds all frames into conv1: give it clip_len, 1 or more")
+
+    @property
+    def resolved_stem_midplanes(self) -> int:
+        """The stem's middle width as a number, never None."""
+        if self.stem_midplanes is not None:
+            return self.stem_midplanes
+        return max(1, round(45 * self.width / 64))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the settings as plain values, for JSON."""
+        return asdict(self)
+
+
+def _or(choices: Iterable[object]) -> str:
+    *first, last = map(str, choices)
+    return f"{', '.join(first)} or {last}"
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions and a shortcut: conv, BN, ReLU, conv, BN, add, ReLU.
+
+    Input (N, in_planes, T, H, W), output (N, out_planes, T / stride, H / stride, W / stride).
+    The shortcut is the identity, or a strided 1x1x1 convolution and BN where the shape changes.
+    Source: paper, section 3 and figure 1 ("vanilla" residual blocks without bottleneck).
+    """
+
+    def __init__(
+        self,
+        in_planes: int,
+        out_planes: int,
+        *,
+        kind: ConvKind,
+        stride: Stride,
+        settings: NetworkSettings,
+    ) -> None:
+        super().__init__()
+        eps = settings.bn_eps
+        shared_mid = midplanes(in_planes, out_planes) if settings.midplane_rule == "block" else None
+        # Temporal striding exists only where the strided convolution itself spans time.
+        stride = (1, *stride[1:]) if kind == "2d" else stride
+        self.conv1 = nn.Sequential(
+            _convolution(kind, in_planes, out_planes, stride, shared_mid, eps),
+            nn.BatchNorm3d(out_planes, eps=eps),
+            nn.ReLU(inplace=True),
+        )
+        self.conv2 = nn.Sequential(
+            _convolution(kind, out_planes, out_planes, (1, 1, 1), shared_mid, eps),
+            nn.BatchNorm3d(out_planes, eps=eps),
+        )
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Sequential | None = None
+        if stride != (1, 1, 1) or in_planes != out_planes:
+            self.downsample = nn.Sequential(
+                nn.Conv3d(in_planes, out_planes, kernel_size=1, stride=stride, bias=False),
+                nn.BatchNorm3d(out_planes, eps=eps),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, shape as in the class docstring."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(self.conv2(self.conv1(x)) + shortcut)
+
+
+def _convolution(
+    kind: ConvKind,
+    in_planes: int,
+    out_planes: int,
+    stride: Stride,
+    mid_planes: int | None,
+    bn_eps: float,
+) -> nn.Module:
+    """Build one 3x3x3, 1x3x3 or factorized convolution of a residual block."""
+    if kind == "2d":
+        return Conv2d(in_planes, out_planes, stride=stride)
+    if kind == "3d":
+        return Conv3d(in_planes, out_planes, stride=stride)
+    return Conv2Plus1d(in_planes, out_planes, mid_planes=mid_planes, stride=stride, bn_eps=bn_eps)
+
+
+def _stem(settings: NetworkSettings) -> nn.Sequential:
+    """Build conv1: 7x7 pixels with stride 2, and 1, 3 or all frames deep."""
+    width, eps = settings.width, settings.bn_eps
+    stride: Stride = (1, 2, 2)
+    tail = (nn.BatchNorm3d(width, eps=eps), nn.ReLU(inplace=True))
+    if settings.name == "r2d":
+        # Without padding in time the kernel covers the whole clip once, and time is gone after it:
+        # the same as folding the frames into 3 L channels (paper, section 3.1).
+        assert settings.clip_len is not None  # checked by NetworkSettings
+        whole_clip = nn.Conv3d(
+            3, width, (settings.clip_len, 7, 7), stride=stride, padding=(0, 3, 3), bias=False
+        )
+        return nn.Sequential(whole_clip, *tail)
+    kind = GROUPS[settings.name][0]
+    if kind == "2d":
+        return nn.Sequential(Conv2d(3, width, d=7, stride=stride), *tail)
+    if kind == "3d":
+        return nn.Sequential(Conv3d(3, width, t=3, d=7, stride=stride), *tail)
+    factorized = Conv2Plus1d(
+        3,
+        width,
+        mid_planes=settings.resolved_stem_midplanes,
+        t=3,
+        d=7,
+        stride=stride,
+        bn_eps=eps,
+    )
+    # Unpacked, because published weights number the stem's parts 0, 1, 3, 4.
+    return nn.Sequential(*factorized, *tail)
+
+
+class VideoResNet(nn.Module):
+    """A residual network over clips, built from `NetworkSettings`.
+
+    Input: (N, 3, T, H, W) floating point, normalised; T, H and W are free, but R2D needs T to be
+    clip_len. Output: (N, num_classes) logits.
+    Source: paper, Table 1.
+    """
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.stem = _stem(settings)
+        planes = settings.width
+        for group, num_blocks in enumerate(BLOCKS[settings.depth], start=1):
+            out_planes = settings.width * 2 ** (group - 1)
+            blocks = []
+            for index in range(num_blocks):
+                strided = group > 1 and index == 0
+                blocks.append(
+                    ResidualBlock(
+                        planes,
+                        out_planes,
+                        kind=GROUPS[settings.name][group],
+                        stride=(2, 2, 2) if strided else (1, 1, 1),
+                        settings=settings,
+                    )
+                )
+                planes = out_planes
+            setattr(self, f"layer{group}", nn.Sequential(*blocks))
+        self.avgpool = nn.AdaptiveAvgPool3d(1)
+        self.fc = nn.Linear(planes, settings.num_classes)
+        self.apply(_initialise)
+
+    def stages(self) -> dict[str, nn.Module]:
+        """Return the five groups in order, under the paper's names conv1, conv2_x, ..., conv5_x."""
+        groups = {f"conv{g + 1}_x": self.get_submodule(f"layer{g}") for g in range(1, 5)}
+        return {"conv1": self.stem, **groups}
+
+    def forward_features(self, clips: Tensor) -> Tensor:
+        """Return the map before pooling: (N, 3, T, H, W) to (N, 8 width, T', H', W')."""
+        clip_len = self.settings.clip_len
+        if self.settings.name == "r2d" and clips.shape[2] != clip_len:
+            raise SettingsError(
+                f"this r2d was built for clips of {clip_len} frames and got {clips.shape[2]}: "
+                "build it with that clip_len"
+            )
+        for stage in self.stages().values():
+            clips = stage(clips)
+        return clips
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Return the logits: (N, 3, T, H, W) to (N, num_classes)."""
+        return self.fc(self.avgpool(self.forward_features(clips)).flatten(1))
+
+    def replace_head(self, num_classes: int) -> None:
+        """Put a new, randomly initialised linear layer for `num_classes` in place of `fc`."""
+        fc = nn.Linear(self.fc.in_features, num_classes)
+        _initialise(fc)
+        self.fc = fc.to(self.fc.weight.device)
+        self.settings = NetworkSettings(**{**asdict(self.settings), "num_classes": num_classes})
+
+
+def _initialise(module: nn.Module) -> None:
+    """Draw He-normal (fan-out) convolutions and N(0, 0.01) linear weights, as torchvision does."""
+    if isinstance(module, nn.Conv3d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.01)
+        nn.init.zeros_(module.bias)
+
+
+def build_network(
+    name: str,
+    depth: int = 18,
+    *,
+    num_classes: int = 400,
+    width: int = 64,
+    midplane_rule: MidplaneRule = "conv",
+    stem_midplanes: int | None = None,
+    bn_eps: float = 1e-3,
+    clip_len: int | None = None,
+    seed: int | None = None,
+) -> VideoResNet:
+    """Build a network of the paper with random weights.
+
+    Args:
+        name: r2d, fr2d, r3d, mc2..mc5, rmc2..rmc5 or r2plus1d.
+        depth: 10, 18 or 34 layers.
+        num_classes: size of the last layer.
+        width: channels after conv1 (64 in the paper).
+        midplane_rule: "conv" (paper) or "block" (torchvision).
+        stem_midplanes: R(2+1)D's stem; None is 45 * width / 64.
+        bn_eps: epsilon of the batch norms.
+        clip_len: frames in a clip, needed by r2d alone.
+        seed: draws the weights from this seed without touching the global generator; None draws
+            them from the global generator.
+
+    Raises:
+        SettingsError: naming the argument and its allowed values.
+
+    Example:
+        >>> net = build_network("r2plus1d", 18, num_classes=51)
+        >>> net(torch.zeros(1, 3, 8, 112, 112)).shape
+        torch.Size([1, 51])
+    """
+    settings = NetworkSettings(
+        name, depth, num_classes, width, midplane_rule, stem_midplanes, bn_eps, clip_len
+    )
+    if seed is None:
+        return VideoResNet(settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VideoResNet(settings)

@@ -1,0 +1,54 @@
+"""Fixtures: small real videos with known frames, a tiny data set in HMDB51's layout, shared clips."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from r21d_lib import videos
+from r21d_lib.datasets.listed import VideoList
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def square_frames(num_frames: int = 20, height: int = 48, width: int = 64, step: int = 2) -> np.ndarray:
+    """Return a bright square that moves over a dark ground: (T, H, W, 3) uint8."""
+    frames = np.full((num_frames, height, width, 3), 30, np.uint8)
+    for t in range(num_frames):
+        x = (4 + step * t) % (width - 14)
+        frames[t, 12:26, x : x + 14] = (220, 120, 60)
+    return frames
+
+
+@pytest.fixture
+def make_frames():
+    return square_frames
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory) -> VideoList:
+    """Return two classes of four videos: a square that moves to the right, one that moves left."""
+    root = tmp_path_factory.mktemp("tiny") / "videos"
+    names, labels = [], []
+    for label, (name, step) in enumerate((("left", -2), ("right", 2))):
+        for take in range(4):
+            names.append(f"{name}/clip_(take)!_{take}.avi")
+            labels.append(label)
+            videos.write(root / names[-1], square_frames(16 + take, step=step))
+    return VideoList("tiny", ("left", "right"), root, tuple(names), tuple(labels))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real HMDB51 material, which is not part of the repository."""
+    folder = Path(os.environ.get("R21D_SHARED", REPOSITORY.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real HMDB51 clips here ({folder}); set R21D_SHARED to try them")
+    return folder

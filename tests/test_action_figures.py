@@ -1,0 +1,104 @@
+"""ActionFigures: layout, official lists, people never in both parts, repeatable bytes, bad requests."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from r21d_lib import videos
+from r21d_lib.datasets import action_figures
+from r21d_lib.datasets.action_figures.actions import SOURCE_ACTIONS, TARGET_ACTIONS
+from r21d_lib.datasets.action_figures.skeleton import Body, joints
+from r21d_lib.errors import DatasetError, SettingsError
+from r21d_lib.files import sha256
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    root = tmp_path_factory.mktemp("figures")
+    action_figures.generate(root, clips_per_class=20, seed=3, workers=2, progress=False)
+    return root
+
+
+def test_twelve_target_and_twelve_other_classes():
+    assert len(action_figures.TARGET_CLASSES) == len(action_figures.SOURCE_CLASSES) == 12
+    assert not set(action_figures.TARGET_CLASSES) & set(action_figures.SOURCE_CLASSES)
+
+
+@pytest.mark.parametrize("split", [1, 2, 3])
+def test_layout_and_splits(drawn, split):
+    train = action_figures.load(drawn, split=split, part="train")
+    test = action_figures.load(drawn, split=split, part="test")
+    assert train.classes == tuple(sorted(action_figures.TARGET_CLASSES))
+    assert set(Counter(train.labels).values()) == {14}
+    assert set(Counter(test.labels).values()) == {6}
+    people = [{name.split("/")[1].split("_")[1] for name in part.names} for part in (train, test)]
+    assert not people[0] & people[1], "a person is in both parts"
+
+
+def test_the_three_test_parts_are_different(drawn):
+    parts = [set(action_figures.load(drawn, split=k, part="test").names) for k in (1, 2, 3)]
+    assert not parts[0] & parts[1]
+    assert not parts[1] & parts[2]
+    assert not parts[0] & parts[2]
+
+
+def test_files_are_videos_of_the_promised_size(drawn):
+    listed = action_figures.load(drawn, part="test")
+    for index in range(0, len(listed), 9):
+        frames = videos.decode(listed.path(index))
+        assert len(frames) >= 32
+        assert frames.shape[1:] == (120, 160, 3)
+        assert np.abs(np.diff(frames.astype(int), axis=0)).max() > 60, "nothing moves"
+
+
+def test_the_number_of_processes_changes_no_byte_and_whole_files_stay(drawn, tmp_path):
+    action_figures.generate(tmp_path, clips_per_class=20, seed=3, workers=1, progress=False)
+    paths = sorted((drawn / "videos").rglob("*.avi"))
+    assert len(paths) == 240
+    for path in paths[::17]:
+        assert sha256(path) == sha256(tmp_path / path.relative_to(drawn))
+    victim = tmp_path / paths[0].relative_to(drawn)
+    before = paths[1].stat().st_mtime_ns
+    victim.unlink()
+    action_figures.generate(tmp_path, clips_per_class=20, seed=3, workers=1, progress=False)
+    assert sha256(victim) == sha256(paths[0])
+    assert paths[1].stat().st_mtime_ns == before
+
+
+def test_stand_is_sit_backwards():
+    for phase in np.linspace(0, 1, 7):
+        sitting = TARGET_ACTIONS["sit"].at(phase, 1.0).poses[0]
+        standing = TARGET_ACTIONS["stand"].at(1 - phase, 1.0).poses[0]
+        assert joints(sitting, Body()) == joints(standing, Body())
+
+
+@pytest.mark.parametrize("name", sorted(TARGET_ACTIONS | SOURCE_ACTIONS))
+def test_limbs_keep_their_length_and_nobody_sinks_into_the_ground(name):
+    action, body = (TARGET_ACTIONS | SOURCE_ACTIONS)[name], Body()
+    for phase in np.linspace(0, 1, 9):
+        for pose in action.at(float(phase), 1.0).poses:
+            j = joints(pose, body)
+            for side in (0, 1):
+                assert np.hypot(*np.subtract(j.shoulders[side], j.elbows[side])) == pytest.approx(
+                    body.upper_arm
+                )
+                assert np.hypot(*np.subtract(j.knees[side], j.feet[side])) == pytest.approx(body.shin)
+            assert min(y for _, y in (*j.feet, *j.hands, *j.knees, j.head, j.pelvis)) > -1e-6
+
+
+def test_a_changed_request_is_noticed(drawn):
+    with pytest.raises(DatasetError, match="holds another data set"):
+        action_figures.generate(drawn, clips_per_class=20, seed=4, progress=False)
+
+
+@pytest.mark.parametrize("options", [dict(clips_per_class=5), dict(subset="others")])
+def test_requests_that_make_no_sense(tmp_path, options):
+    with pytest.raises(SettingsError):
+        action_figures.generate(tmp_path, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_what_is_not_there(tmp_path):
+    with pytest.raises(DatasetError, match="draw them with `r21d figures`"):
+        action_figures.load(tmp_path, part="train")

@@ -1,0 +1,165 @@
+"""The networks: parameters to the integer, temporal lengths, gradients, names, bad arguments."""
+
+import pytest
+import torch
+
+from r21d_lib.errors import SettingsError
+from r21d_lib.networks import NETWORK_NAMES, build_network
+
+# Parameters of the 18-layer networks with 400 classes, for clips of 8 frames (VMZ's models.md).
+PARAMETERS_18 = {
+    "r2d": 11_447_568,
+    "fr2d": 11_381_712,
+    "r3d": 33_371_472,
+    "mc2": 11_400_528,
+    "mc3": 11_695_440,
+    "mc4": 12_727_632,
+    "mc5": 16_856_400,
+    "rmc2": 33_352_656,
+    "rmc3": 33_057_744,
+    "rmc4": 32_025_552,
+    "rmc5": 27_896_784,
+    "r2plus1d": 33_370_839,
+}
+# Frames left of 8 before the pooling: only 3D groups stride in time, three times at the most.
+FINAL_FRAMES = {
+    "r2d": 1,
+    "fr2d": 8,
+    "r3d": 1,
+    "mc2": 8,
+    "mc3": 8,
+    "mc4": 4,
+    "mc5": 2,
+    "rmc2": 1,
+    "rmc3": 1,
+    "rmc4": 2,
+    "rmc5": 4,
+    "r2plus1d": 1,
+}
+
+
+def parameters(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_the_twelve_names():
+    assert set(NETWORK_NAMES) == set(PARAMETERS_18)
+    assert len(NETWORK_NAMES) == 12
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_parameters_at_18_layers(name):
+    with torch.device("meta"):
+        assert parameters(build_network(name, 18, clip_len=8)) == PARAMETERS_18[name]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (dict(depth=34), 63_697_175),
+        (dict(depth=34, num_classes=51), 63_518_138),
+        (dict(depth=34, num_classes=487), 63_741_806),
+        (dict(depth=34, midplane_rule="block"), 61_831_661),
+        (dict(midplane_rule="block"), 31_505_325),
+        (dict(stem_midplanes=83), 33_383_797),
+    ],
+)
+def test_parameters_of_r2plus1d_variants(options, expected):
+    with torch.device("meta"):
+        assert parameters(build_network("r2plus1d", **options)) == expected
+
+
+def test_r2d_at_16_frames():
+    with torch.device("meta"):
+        assert parameters(build_network("r2d", 18, clip_len=16)) == 11_522_832
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_every_network_runs_and_every_parameter_learns(name):
+    net = build_network(name, 10, num_classes=5, width=8, clip_len=8, seed=0)
+    clips = torch.randn(2, 3, 8, 32, 32)
+    assert net.eval().forward_features(clips).shape == (2, 64, FINAL_FRAMES[name], 2, 2)
+    net.train()(clips).square().sum().backward()
+    without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+@pytest.mark.parametrize("depth", [10, 18, 34])
+def test_depth_counts_weighted_layers(depth):
+    with torch.device("meta"):
+        net = build_network("r3d", depth)
+    convs = [n for n, p in net.named_parameters() if p.ndim == 5 and "downsample" not in n]
+    assert len(convs) + 1 == depth
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8, 20])
+@pytest.mark.parametrize("name", ["fr2d", "mc3", "rmc3", "r3d", "r2plus1d"])
+def test_any_clip_length(name, frames):
+    net = build_network(name, 10, num_classes=3, width=4, seed=0).eval()
+    assert net(torch.randn(1, 3, frames, 24, 40)).shape == (1, 3)
+
+
+def test_only_r2d_is_bound_to_a_clip_length():
+    with pytest.raises(SettingsError, match="give it clip_len"):
+        build_network("r2d")
+    net = build_network("r2d", 10, width=4, clip_len=8)
+    with pytest.raises(SettingsError, match="clips of 8 frames and got 16"):
+        net(torch.zeros(1, 3, 16, 32, 32))
+
+
+def test_f_r2d_does_not_see_the_order_of_frames_and_r2plus1d_does():
+    clips = torch.randn(1, 3, 8, 32, 32)
+    order_blind, order_aware = (
+        build_network(name, 10, num_classes=4, width=8, seed=0).eval() for name in ("fr2d", "r2plus1d")
+    )
+    assert torch.allclose(order_blind(clips), order_blind(clips.flip(2)), atol=1e-5)
+    assert not torch.allclose(order_aware(clips), order_aware(clips.flip(2)), atol=1e-3)
+
+
+def test_parameter_names_are_torchvisions():
+    keys = build_network("r2plus1d", 10, width=4, num_classes=2).state_dict()
+    for key in (
+        "stem.0.weight",
+        "stem.1.running_var",
+        "stem.3.weight",
+        "stem.4.bias",
+        "layer2.0.conv1.0.0.weight",
+        "layer2.0.conv1.0.1.bias",
+        "layer2.0.conv1.0.3.weight",
+        "layer2.0.conv1.1.weight",
+        "layer2.0.conv2.1.weight",
+        "layer2.0.downsample.0.weight",
+        "layer2.0.downsample.1.bias",
+        "fc.weight",
+    ):
+        assert key in keys
+
+
+def test_a_seed_repeats_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    one, two = (build_network("r3d", 10, width=4, num_classes=2, seed=3) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_replace_head_keeps_the_rest():
+    net = build_network("r3d", 10, width=4, num_classes=2, seed=0)
+    stem = net.stem[0].weight.clone()
+    net.replace_head(7)
+    assert net(torch.zeros(1, 3, 8, 32, 32)).shape == (1, 7)
+    assert net.settings.num_classes == 7
+    assert torch.equal(stem, net.stem[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(name="r2plus1"), "did you mean 'r2plus1d'"),
+        (dict(name="r3d", depth=20), "choose 10, 18 or 34"),
+        (dict(name="r3d", midplane_rule="layer"), "choose conv or block"),
+        (dict(name="r3d", num_classes=0), "must be 1 or more"),
+    ],
+)
+def test_bad_arguments_name_the_way_out(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        build_network(**arguments)
