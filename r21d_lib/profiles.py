@@ -93,7 +93,7 @@ PROFILES: dict[str, Profile] = {
         clips=ClipSettings(clip_len=8, stride=3, resize=(72, 96), crop=64),
         depth=10,
         width=16,
-        finetune=TrainingSettings(epochs=8, batch_size=16, learning_rate=0.02, warmup_epochs=0.5),
+        finetune=TrainingSettings(epochs=6, batch_size=16, learning_rate=0.02, warmup_epochs=0.5),
         checkpoint="r2plus1d_10_figures",
     ),
     # VMZ's finetune_hmdb51.sh on one GPU: 32 clips a step as its 8 GPUs x 4, learning rate 0.0002

@@ -170,7 +170,8 @@ def train(
     )
     for epoch in epochs:
         model.train()
-        sampler.set_epoch(epoch)
+        # Through Accelerate, which otherwise counts epochs from 0 again after a resumption.
+        loader.set_epoch(epoch)
         started = time.perf_counter()
         total_loss, correct, seen = 0.0, 0, 0
         for step, (frames, labels) in enumerate(loader):

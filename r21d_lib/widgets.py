@@ -3,99 +3,123 @@
 All of them call functions of `plots`; nothing is computed here. A notebook never reads a widget.
 """
 
-import io
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from IPython.display import display
-from matplotlib.figure import Figure
 
 from r21d_lib import plots
 from r21d_lib.evaluation import Scores, per_class
+from r21d_lib.plots import Figure
+
+if TYPE_CHECKING:
+    from ipywidgets import ValueWidget
 
 # What a browser test looks for.
 SLIDER_CLASS, FIGURE_CLASS = "r21d-slider", "r21d-figure"
+Draw = Callable[..., Figure | Sequence[Figure]]
+Choice = tuple[int, int, int] | tuple[int, int, int, int] | Sequence[str]
 
 
-def png(figure: Figure) -> bytes:
-    """Return a figure as the bytes of a PNG picture."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return buffer.getvalue()
+def explore(draw: Draw, **choices: Choice) -> None:
+    """Show `draw` with the first choices, then controls and the figures that they redraw.
 
-
-def explore(draw: Callable[..., Figure], **controls: Any) -> None:
-    """Show `draw` with the controls' first values, then the controls and the figure they redraw.
+    Where ipywidgets is missing, the plain figure and one line that says so are all there is.
 
     Args:
-        draw: a pure function from the controls' values to a figure.
-        controls: an ipywidgets control for each of its arguments, in the order of the page.
+        draw: a pure function from the choices to one figure, or to several.
+        choices: for each argument of `draw`, in the order of the page: (start, lowest, highest) or
+            (start, lowest, highest, step) makes a slider, a list of names makes a menu that starts
+            with the first.
     """
-    import ipywidgets
-
-    first = draw(**{name: control.value for name, control in controls.items()})
-    display(first)
-    picture = ipywidgets.Image(value=png(first), format="png")
-    picture.add_class(FIGURE_CLASS)
+    start = {name: choice[0] for name, choice in choices.items()}
+    figures = _listed(draw(**start))
+    for figure in figures:
+        display(figure)
+    try:
+        import ipywidgets
+    except ImportError:
+        print("Install ipywidgets to move the controls of this figure.")
+        return
+    controls = {name: _control(name, choice) for name, choice in choices.items()}
+    pictures = [ipywidgets.Image(value=f.picture(), format=f.format) for f in figures]
+    for picture in pictures:
+        picture.add_class(FIGURE_CLASS)
 
     def redraw(_: object) -> None:
-        picture.value = png(draw(**{name: control.value for name, control in controls.items()}))
+        redrawn = draw(**{name: control.value for name, control in controls.items()})
+        for picture, figure in zip(pictures, _listed(redrawn), strict=True):
+            picture.value = figure.picture()
 
     for control in controls.values():
         control.observe(redraw, names="value")
-        if isinstance(control, ipywidgets.IntSlider | ipywidgets.FloatSlider):
-            control.add_class(SLIDER_CLASS)
-    display(ipywidgets.VBox([*controls.values(), picture]))
+    display(ipywidgets.VBox([*controls.values(), *pictures]))
 
 
 def frame_slider(frames: np.ndarray, *, title: str = "") -> None:
     """Move through a (T, H, W, 3) uint8 video, frame by frame."""
-    import ipywidgets
 
     def draw(frame: int) -> Figure:
-        figure = Figure(figsize=(4, 3.2), layout="constrained")
-        ax = figure.subplots()
-        ax.imshow(frames[frame])
-        ax.set_title(f"{title}  frame {frame} of {len(frames)}", fontsize=9)
-        ax.axis("off")
-        return figure
+        return plots.single_frame(frames, frame, title=title)
 
-    explore(draw, frame=ipywidgets.IntSlider(0, 0, len(frames) - 1, description="frame"))
+    explore(draw, frame=(0, 0, len(frames) - 1))
 
 
 def class_explorer(scores: Scores, frames_of: Callable[[int], np.ndarray]) -> None:
-    """Choose a class to see it among the others, and one of its videos to see what the clips said.
+    """Choose a class to see it among the others, and one of its videos to see what its clips say.
+
+    It starts with the class whose accuracy is lowest.
 
     Args:
         scores: of a test list.
         frames_of: from a video's number in the scores to its (T, H, W, 3) uint8 frames.
     """
-    import ipywidgets
-
     table = per_class(scores)
-    worst = table.sort_values("accuracy")["class"].iloc[0]
     members = {
-        name: np.flatnonzero(scores.labels == label) for label, name in enumerate(scores.classes)
+        name: np.flatnonzero(scores.labels == label)
+        for label, name in enumerate(scores.classes)
+        if (scores.labels == label).any()
     }
-    most = max(len(numbers) for numbers in members.values())
+    worst = str(table.dropna(subset="accuracy").sort_values("accuracy")["class"].iloc[0])
 
-    def draw_classes(name: str, order: str) -> Figure:
+    # The bars do not depend on the video; with 51 classes they take most of the time.
+    @lru_cache(maxsize=8)
+    def bars(name: str, order: str) -> Figure:
         return plots.per_class_accuracy(table, sort=order, highlight=name)
 
-    def draw_video(name: str, number: int) -> Figure:
-        video = int(members[name][number % len(members[name])])
-        label = int(scores.labels[video])
-        return plots.video_scores(
-            scores.probabilities[video], scores.classes, label, title=scores.names[video].split("/")[1]
-        )
+    def draw(action: str, order: str, video: int) -> list[Figure]:
+        numbers = members[action]
+        number = int(numbers[min(video, len(numbers)) - 1])
+        title = f"{action}, video {min(video, len(numbers))} of {len(numbers)}"
+        label = int(scores.labels[number])
+        return [
+            bars(action, order),
+            plots.frame_strip(frames_of(number), title=title),
+            plots.video_scores(scores.probabilities[number], scores.classes, label),
+        ]
 
-    def draw_frames(name: str, number: int) -> Figure:
-        return plots.frame_strip(frames_of(int(members[name][number % len(members[name])])))
+    explore(
+        draw,
+        action=[worst, *(name for name in members if name != worst)],
+        order=["accuracy", "class"],
+        video=(1, 1, max(len(numbers) for numbers in members.values())),
+    )
 
-    name = ipywidgets.Dropdown(options=scores.classes, value=worst, description="class")
-    order = ipywidgets.Dropdown(options=["accuracy", "class"], description="order by")
-    number = ipywidgets.IntSlider(0, 0, most - 1, description="video")
-    explore(draw_classes, name=name, order=order)
-    explore(draw_video, name=name, number=number)
-    explore(draw_frames, name=name, number=number)
+
+def _listed(figures: Figure | Sequence[Figure]) -> list[Figure]:
+    return [figures] if isinstance(figures, Figure) else list(figures)
+
+
+def _control(name: str, choice: Choice) -> "ValueWidget":
+    """Build the slider or the menu of one choice."""
+    import ipywidgets
+
+    description = name.replace("_", " ")
+    if isinstance(choice[0], str):
+        return ipywidgets.Dropdown(options=list(choice), description=description)
+    start, low, high, *step = choice
+    slider = ipywidgets.IntSlider(start, low, high, *step, description=description)
+    slider.add_class(SLIDER_CLASS)
+    return slider

@@ -144,12 +144,13 @@ def read_official(folder: Path, split: int) -> tuple[tuple[str, ...], dict[str, 
         DatasetError: if there is no such file, or naming the file and line that is wrong.
     """
     suffix = f"_test_split{split}.txt"
-    files = sorted(p for p in folder.iterdir() if p.name.endswith(suffix)) if folder.is_dir() else []
+    there = list(folder.iterdir()) if folder.is_dir() else []
+    # By class name: by file name, climb_stairs would come before climb.
+    files = {p.name.removesuffix(suffix): p for p in there if p.name.endswith(suffix)}
     if not files:
         raise DatasetError(f"{folder} holds no <class>{suffix}: give the folder of official lists")
     parts: dict[str, Part] = {}
-    for file in files:
-        name = file.name.removesuffix(suffix)
+    for name, file in sorted(files.items()):
         for number, line in enumerate(file.read_text().splitlines(), start=1):
             video, _, code = line.strip().rpartition(" ")
             if line.strip() and (code not in OFFICIAL_CODES or not video):
@@ -157,7 +158,7 @@ def read_official(folder: Path, split: int) -> tuple[tuple[str, ...], dict[str, 
             part = OFFICIAL_CODES.get(code)
             if part is not None:
                 parts[f"{name}/{video}"] = part
-    return tuple(f.name.removesuffix(suffix) for f in files), parts
+    return tuple(sorted(files)), parts
 
 
 def write_official(

@@ -1,0 +1,114 @@
+"""The notebooks: how they are built, and that all of them run and agree with the recorded numbers."""
+
+import ast
+
+import nbformat
+import pytest
+
+from r21d_lib import reproduction
+
+PATHS = sorted(reproduction.NOTEBOOK_FOLDER.glob("*.ipynb"))
+
+
+def test_the_runner_knows_all_of_them():
+    assert [p.stem for p in PATHS] == list(reproduction.NOTEBOOKS)
+    for name, needs in reproduction.NOTEBOOKS.items():
+        earlier = list(reproduction.NOTEBOOKS)[: list(reproduction.NOTEBOOKS).index(name)]
+        assert set(needs) <= set(earlier)
+
+
+@pytest.fixture(params=PATHS, ids=lambda p: p.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def test_form(notebook, path):
+    assert notebook.cells[0].source.startswith(f"# {path.stem[:2]}. ")
+    assert "**" in notebook.cells[0].source, "the question"
+    text = sum(c.cell_type == "markdown" for c in notebook.cells)
+    assert 0.4 <= text / len(notebook.cells) <= 0.65
+    assert path.stat().st_size <= 1_000_000
+    first = next(c for c in notebook.cells if c.cell_type == "code")
+    assert first.metadata.get("tags") == ["parameters"]
+    names = []
+    for statement in ast.parse(first.source).body:
+        assert isinstance(statement, ast.AnnAssign)
+        assert isinstance(statement.value, ast.Constant)
+        names.append(statement.target.id)
+    assert names[:2] == ["profile", "seed"]
+    for line in first.source.splitlines():
+        assert line.count("=") == 1, "papermill reads no parameter whose comment holds '='"
+
+
+def test_code_is_short_and_plain(notebook):
+    for cell in (c for c in notebook.cells if c.cell_type == "code"):
+        ast.parse(cell.source)  # no magics, no shell
+        lines = cell.source.splitlines()
+        assert len(lines) <= 30
+        assert max(map(len, lines)) <= 88
+
+
+def test_links_lead_somewhere(notebook, path):
+    import re
+
+    for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
+            assert (path.parent / target).exists(), target
+
+
+def test_it_is_stored_as_published(notebook):
+    stored = nbformat.writes(notebook)
+    assert nbformat.writes(reproduction.clean(notebook)) == stored, "run r21d reproduce --publish"
+    pictures = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) >= 2, "a reader without a kernel sees nothing"
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error"
+
+
+def test_the_factorized_convolution_of_the_notebook_is_the_librarys():
+    import torch
+    import torch.nn.functional as F
+
+    from r21d_lib.convolutions import Conv2Plus1d
+
+    path = reproduction.NOTEBOOK_FOLDER / "02_spatiotemporal_convolutions.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    source = next(c.source for c in cells if c.source.startswith("def conv2plus1d"))
+    names = {"F": F}
+    exec(source, names)
+    module = Conv2Plus1d(5, 7).eval()
+    space, norm, _, time = module
+    norm.running_mean.uniform_(-1, 1)
+    norm.running_var.uniform_(0.5, 2)
+    x = torch.randn(2, 5, 6, 9, 9)
+    statistics = (norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)
+    mine = names["conv2plus1d"](x, space.weight, statistics, time.weight)
+    torch.testing.assert_close(mine, module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.notebooks
+def test_all_run_and_agree_with_the_recorded_numbers():
+    outcomes = reproduction.reproduce(progress=False)
+    print(reproduction.table(outcomes))
+    assert {o.name: (o.status, o.problems) for o in outcomes} == {
+        name: ("passed", []) for name in reproduction.NOTEBOOKS
+    }
+    assert all(o.compared > 0 for o in outcomes)
+    assert max(o.peak_mb for o in outcomes) < reproduction.MEMORY_LIMIT_MB
+    from r21d_lib import results
+    from r21d_lib.files import BUILD
+
+    values = results.read_results(BUILD / "results" / "06_finetune_hmdb51.json")["values"]
+    assert values["finetuned"]["video@1"] >= 0.9
+    assert values["finetuned"]["video@1"] > values["from scratch"]["video@1"]

@@ -1,0 +1,91 @@
+"""Figures show what they are given, and widgets redraw them."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from r21d_lib import plots, widgets
+from r21d_lib.evaluation import Scores, confusion, per_class
+
+
+@pytest.fixture(scope="module")
+def scores():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 5)
+    logits = rng.normal(size=(20, 10, 4)) + 2 * np.eye(4)[labels][:, None]
+    probabilities = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    names = tuple(f"{'abcd'[k]}/{i}.avi" for i, k in enumerate(labels))
+    return Scores(names, labels, ("a", "b", "c", "d"), probabilities.astype(np.float16))
+
+
+def test_every_figure_can_be_drawn(scores, tmp_path):
+    table = per_class(scores)
+    frames = np.zeros((9, 12, 16, 3), np.uint8)
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "train_accuracy": [0.2, 0.6]})
+    figures = [
+        plots.frame_strip(frames),
+        plots.clip_grid({"a": frames, "b": frames}),
+        plots.training_curves({"one": history, "two": history.assign(validation_accuracy=0.3)}),
+        plots.per_class_accuracy(table, sort="class", highlight="b"),
+        plots.accuracy_bars({"finetuned": (0.9, 0.85, 0.93), "scratch": (0.5, 0.4, 0.6)}),
+        plots.confusion_matrix(confusion(scores), scores.classes),
+        plots.confusion_matrix(np.eye(51, dtype=int), [f"class {i}" for i in range(51)]),
+        plots.video_scores(scores.probabilities[0], scores.classes, 0),
+        plots.kernels(),
+        plots.impulse_responses({"2D": np.zeros((3, 5, 5))}),
+    ]
+    for figure in figures:
+        picture = np.asarray(Image.open(io.BytesIO(widgets.png(figure))).convert("L"))
+        assert picture.std() > 5, "the picture is empty"
+
+
+def test_bars_are_the_accuracies_and_carry_their_counts(scores):
+    table = per_class(scores)
+    ax = plots.per_class_accuracy(table).axes[0]
+    drawn = {
+        label.get_text(): bar.get_width()
+        for label, bar in zip(ax.get_yticklabels(), ax.patches, strict=True)
+    }
+    assert drawn == dict(zip(table["class"], table["accuracy"], strict=True))
+    texts = {t.get_text() for t in ax.texts}
+    assert {f"{c} / 5" for c in table["correct"]} <= texts
+
+
+def test_the_figures_of_the_repository(tmp_path):
+    for path in plots.write_figures(tmp_path):
+        assert Image.open(path).size[0] > 600
+
+
+def shown(monkeypatch, call):
+    displayed = []
+    monkeypatch.setattr(widgets, "display", displayed.append)
+    call()
+    return displayed
+
+
+def test_the_slider_changes_the_picture_and_a_plain_figure_comes_first(monkeypatch):
+    frames = np.random.default_rng(0).integers(0, 255, (6, 12, 16, 3), np.uint8)
+    figure, box = shown(monkeypatch, lambda: widgets.frame_slider(frames, title="x"))
+    assert isinstance(figure, plots.Figure)
+    slider, picture = box.children
+    before = picture.value
+    slider.value = 3
+    assert picture.value != before
+    assert widgets.SLIDER_CLASS in slider._dom_classes
+    assert widgets.FIGURE_CLASS in picture._dom_classes
+
+
+def test_the_explorer_follows_the_chosen_class(monkeypatch, scores):
+    frames = np.zeros((9, 12, 16, 3), np.uint8)
+    displayed = shown(monkeypatch, lambda: widgets.class_explorer(scores, lambda _: frames))
+    figures, boxes = displayed[::2], displayed[1::2]
+    assert all(isinstance(figure, plots.Figure) for figure in figures)
+    name, _, classes_picture = boxes[0].children
+    video_picture = boxes[1].children[-1]
+    before = classes_picture.value, video_picture.value
+    name.value = next(c for c in scores.classes if c != name.value)
+    assert classes_picture.value != before[0]
+    assert video_picture.value != before[1]
