@@ -11,8 +11,8 @@ import numpy as np
 from IPython.display import display
 
 from r21d_lib import plots
+from r21d_lib.diagrams import Figure
 from r21d_lib.evaluation import Scores, per_class
-from r21d_lib.plots import Figure
 
 if TYPE_CHECKING:
     from ipywidgets import ValueWidget

@@ -1,0 +1,236 @@
+"""The figure class, the colours, and drawings of kernels, networks and responses; `plots` builds on it.
+
+The colours mean the same in all figures: blue is space (2D), orange is time, green is both at once
+(3D), wine is both in turn ((2+1)D). Bars and matrices that are not about kinds are grey-blue.
+"""
+
+import io
+from collections.abc import Mapping, Sequence, Set
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from r21d_lib.convolutions import midplanes
+
+# Distinguishable with any colour vision (after Okabe and Ito, and Tol).
+SPACE, TIME, BOTH, TURNS = "#0072B2", "#E69F00", "#009E73", "#882255"
+PLAIN, CHOSEN, DARK, RIGHT, WRONG = "#8DA0B3", "#4F7CAC", "#1F3B5B", "#009E73", "#D55E00"
+KIND_COLOURS = {"2d": SPACE, "3d": BOTH, "2+1d": TURNS}
+_KIND_LABELS = {"2d": "2D", "3d": "3D", "2+1d": "(2+1)D"}
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that notebooks show without pyplot, which would keep every figure open.
+
+    Args:
+        width: inches, of 100 pixels.
+        height: inches.
+        photographs: true where video frames fill it: then it is stored as JPEG, a tenth of the size.
+    """
+
+    def __init__(self, width: float, height: float, *, photographs: bool = False) -> None:
+        super().__init__(figsize=(width, height), dpi=100, layout="constrained")
+        FigureCanvasAgg(self)
+        self.photographs = photographs
+
+    @property
+    def format(self) -> str:
+        """Return "png" or "jpeg", the format of `picture`."""
+        return "jpeg" if self.photographs else "png"
+
+    def picture(self) -> bytes:
+        """Return the figure as a PNG or JPEG file; the same figure always gives the same bytes."""
+        buffer = io.BytesIO()
+        options = {"quality": 88} if self.photographs else None
+        self.savefig(buffer, format=self.format, dpi=100, pil_kwargs=options)
+        return buffer.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.photographs else self.picture()
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self.picture() if self.photographs else None
+
+
+def open_axes(ax: Axes) -> None:
+    """Leave away the frame's upper and right side."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def kernels() -> Figure:
+    """Draw what one output value is computed from, with t = d = 3 (after the paper's figure 2).
+
+    A clip is a row of frames seen from the side; coloured pixels are those that the kernel covers.
+    """
+    figure = Figure(10, 6.2)
+    axes = figure.subplots(2, 2)
+    block = {(t, y, x) for t in (1, 2, 3) for y in (1, 2, 3) for x in (1, 2, 3)}
+    square = {cell for cell in block if cell[0] == 2}
+    line = {(t, 2, 2) for t in (1, 2, 3)}
+    pictures = (
+        ("2D:  1 × d × d", square, SPACE, "$d^2 N_{in} N_{out}$ weights, frames do not mix"),
+        ("3D:  t × d × d", block, BOTH, "$t d^2 N_{in} N_{out}$ weights, space and time at once"),
+        ("(2+1)D, first:  1 × d × d", square, SPACE, "$d^2 N_{in} M$ weights, then BN and ReLU"),
+        ("(2+1)D, then:  t × 1 × 1", line, TIME, "$t M N_{out}$ weights, the same pixel in time"),
+    )
+    for ax, (title, covered, colour, text) in zip(axes.flat, pictures, strict=True):
+        _draw_frames(ax, covered, colour)
+        ax.set_title(title, fontsize=12, fontweight="bold")
+        ax.text(0.5, -0.06, text, ha="center", va="top", transform=ax.transAxes, fontsize=11)
+    return figure
+
+
+def factorized_weights(n_in: int, n_out: int, *, t: int = 3, d: int = 3) -> Figure:
+    """Compare the weights of a 3D convolution with those of the (2+1)D pair of width `midplanes`."""
+    m = midplanes(n_in, n_out, t=t, d=d)
+    full, spatial, temporal = t * d * d * n_in * n_out, d * d * n_in * m, t * m * n_out
+    figure = Figure(8.5, 2.3)
+    ax = figure.subplots()
+    ax.barh("3D", full, color=BOTH, label=f"{t} × {d} × {d}: {full:,}")
+    ax.barh("(2+1)D", spatial, color=SPACE, label=f"1 × {d} × {d}: {spatial:,}")
+    ax.barh("(2+1)D", temporal, left=spatial, color=TIME, label=f"{t} × 1 × 1: {temporal:,}")
+    ax.invert_yaxis()
+    ax.set(
+        xlim=(0, 1.02 * full),
+        xlabel="weights",
+        title=f"{n_in} channels in, {n_out} out:  M = {m},  "
+        f"(2+1)D / 3D = {(spatial + temporal) / full:.4f}",
+    )
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    open_axes(ax)
+    return figure
+
+
+def network_groups(groups: Mapping[str, Sequence[str]], parameters: Mapping[str, int]) -> Figure:
+    """Draw which convolution each of the five groups of each network uses (after figure 1).
+
+    Args:
+        groups: the paper's name to five of "2d", "3d", "2+1d".
+        parameters: the paper's name to the number of parameters.
+    """
+    figure = Figure(9, 0.7 + 0.38 * len(groups))
+    ax = figure.subplots()
+    for row, (name, kinds) in enumerate(groups.items()):
+        for column, kind in enumerate(kinds):
+            box = Rectangle((column + 0.03, row - 0.42), 0.94, 0.84, color=KIND_COLOURS[kind])
+            ax.add_patch(box)
+            ax.text(
+                column + 0.5, row, _KIND_LABELS[kind], ha="center", va="center_baseline", color="white"
+            )
+        ax.text(-0.1, row, name, ha="right", va="center_baseline", fontweight="bold")
+        ax.text(6.0, row, f"{parameters[name]:,}", ha="right", va="center_baseline")
+    for column, name in enumerate(("conv1", "conv2_x", "conv3_x", "conv4_x", "conv5_x")):
+        ax.text(column + 0.5, -0.75, name, ha="center", va="center_baseline")
+    ax.text(6.0, -0.75, "parameters", ha="right", va="center_baseline")
+    ax.set(xlim=(-0.8, 6.05), ylim=(len(groups) - 0.4, -1.1))
+    ax.axis("off")
+    return figure
+
+
+def network_costs(table: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
+    """Set parameters, multiply-adds and published accuracy of the networks side by side.
+
+    Args:
+        table: a row a network (the paper's name is the index) with the columns parameters, GFLOPs
+            and accuracy (percent).
+        kinds: the name to "2d", "3d", "2+1d" or "mixed", which gives the colour.
+    """
+    figure = Figure(10, 0.9 + 0.3 * len(table))
+    axes = figure.subplots(1, 3, sharey=True)
+    colours = [KIND_COLOURS.get(kinds[name], PLAIN) for name in table.index]
+    rows = np.arange(len(table))
+    for ax, column, scale in ((axes[0], "parameters", 1e-6), (axes[1], "GFLOPs", 1.0)):
+        values = table[column].to_numpy() * scale
+        ax.barh(rows, values, color=colours, height=0.7)
+        for row, value in enumerate(values):
+            ax.text(value + 0.01 * values.max(), row, f"{value:.1f}", va="center", fontsize=9)
+        ax.set_xlim(0, 1.18 * values.max())
+    accuracy = table["accuracy"].to_numpy()
+    axes[2].scatter(accuracy, rows, color=colours, s=55)
+    for row, value in enumerate(accuracy):
+        axes[2].text(value + 0.25, row, f"{value:.1f}", va="center", fontsize=9)
+    axes[2].set_xlim(accuracy.min() - 0.7, accuracy.max() + 1.2)
+    axes[2].grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(rows, table.index)
+    axes[0].invert_yaxis()
+    labels = ("parameters [millions]", "multiply-adds [10⁹]", "published video@1 [%]")
+    for ax, label in zip(axes, labels, strict=True):
+        ax.set_xlabel(label)
+        open_axes(ax)
+    return figure
+
+
+def response_strips(responses: Mapping[str, np.ndarray], *, signed: bool = False) -> Figure:
+    """Show (T, H, W) maps, a row each and a column a frame; a row has one scale of colour.
+
+    Args:
+        responses: a name to its map.
+        signed: puts zero in the middle of the colours; otherwise zero is white.
+    """
+    num_frames = len(next(iter(responses.values())))
+    inches = 9.6 / num_frames
+    figure = Figure(11, len(responses) * (inches + 0.06) + 0.3)
+    figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0, wspace=0)
+    axes = figure.subplots(len(responses), num_frames, squeeze=False)
+    for row, (name, response) in zip(axes, responses.items(), strict=True):
+        for t, ax in enumerate(row):
+            _map(ax, response, t, signed)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
+    for t, ax in enumerate(axes[0]):
+        ax.set_title(f"frame {t}", fontsize=10)
+    return figure
+
+
+def response_frame(rows: Mapping[str, Mapping[str, np.ndarray]], frame: int) -> Figure:
+    """Show one frame of several signed (T, H, W) maps: row name to column name to map."""
+    columns = list(next(iter(rows.values())))
+    figure = Figure(2.6 * len(columns) + 1.4, 2.4 * len(rows) + 0.6)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for line, (name, maps) in zip(axes, rows.items(), strict=True):
+        for ax, column in zip(line, columns, strict=True):
+            _map(ax, maps[column], frame, True)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
+    for ax, column in zip(axes[0], columns, strict=True):
+        ax.set_title(column, fontsize=11)
+    figure.suptitle(f"frame {frame}", fontsize=11)
+    return figure
+
+
+def _map(ax: Axes, response: np.ndarray, frame: int, signed: bool) -> None:
+    """Draw one frame of a (T, H, W) map, coloured by the whole map's scale."""
+    top = max(float(np.abs(response).max()), 1e-9)
+    # PuOr rather than red and blue, because blue means space in these figures.
+    ax.imshow(
+        response[frame],
+        cmap="PuOr_r" if signed else "Greys",
+        vmin=-top if signed else 0.0,
+        vmax=top,
+    )
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def _draw_frames(ax: Axes, covered: Set[tuple[int, int, int]], colour: str) -> None:
+    """Draw five frames of 5 x 5 pixels in a row, seen obliquely, with the covered pixels coloured."""
+
+    def corner(t: int, y: float, x: float) -> tuple[float, float]:
+        return 2.6 * t + 0.42 * x, 0.8 * y + 0.3 * x
+
+    for t in range(5):
+        for y in range(5):
+            for x in range(5):
+                points = [corner(t, y + j, x + i) for j, i in ((0, 0), (0, 1), (1, 1), (1, 0))]
+                face = colour if (t, y, x) in covered else "#F4F4F4"
+                ax.add_patch(Polygon(points, facecolor=face, edgecolor="#B0B0B0", linewidth=0.7))
+        ax.text(2.6 * t + 0.5, -0.75, f"{t}", ha="center", fontsize=10, color="#606060")
+    ax.text(-0.2, -0.75, "frame", ha="right", fontsize=10, color="#606060")
+    ax.set(xlim=(-1.3, 13.2), ylim=(-1.0, 5.8))
+    ax.set_aspect("equal")
+    ax.axis("off")
