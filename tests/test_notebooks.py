@@ -68,7 +68,7 @@ def test_it_is_stored_as_published(notebook):
         output
         for cell in notebook.cells
         for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
+        if {"image/png", "image/jpeg"} & output.get("data", {}).keys()
     ]
     assert len(pictures) >= 2, "a reader without a kernel sees nothing"
     for cell in notebook.cells:

@@ -1,13 +1,15 @@
 """Figures show what they are given, and widgets redraw them."""
 
 import io
+import sys
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from r21d_lib import plots, widgets
+from r21d_lib import diagrams, plots, widgets
 from r21d_lib.evaluation import Scores, confusion, per_class
 
 
@@ -34,11 +36,15 @@ def test_every_figure_can_be_drawn(scores, tmp_path):
         plots.confusion_matrix(confusion(scores), scores.classes),
         plots.confusion_matrix(np.eye(51, dtype=int), [f"class {i}" for i in range(51)]),
         plots.video_scores(scores.probabilities[0], scores.classes, 0),
-        plots.kernels(),
-        plots.impulse_responses({"2D": np.zeros((3, 5, 5))}),
+        plots.single_frame(frames, 3, title="one"),
+        plots.seed_curves({"R3D": np.ones((2, 4))}, {"R3D": "3d"}, guessing=0.7),
+        diagrams.kernels(),
+        diagrams.factorized_weights(64, 128),
+        diagrams.response_strips({"2D": np.eye(5)[None].repeat(3, 0)}),
+        diagrams.response_frame({"right": {"2D": np.eye(5)[None]}}, 0),
     ]
     for figure in figures:
-        picture = np.asarray(Image.open(io.BytesIO(widgets.png(figure))).convert("L"))
+        picture = np.asarray(Image.open(io.BytesIO(figure.picture())).convert("L"))
         assert picture.std() > 5, "the picture is empty"
 
 
@@ -51,7 +57,7 @@ def test_bars_are_the_accuracies_and_carry_their_counts(scores):
     }
     assert drawn == dict(zip(table["class"], table["accuracy"], strict=True))
     texts = {t.get_text() for t in ax.texts}
-    assert {f"{c} / 5" for c in table["correct"]} <= texts
+    assert {f"{c} of 5" for c in table["correct"]} <= texts
 
 
 def test_the_figures_of_the_repository(tmp_path):
@@ -69,7 +75,8 @@ def shown(monkeypatch, call):
 def test_the_slider_changes_the_picture_and_a_plain_figure_comes_first(monkeypatch):
     frames = np.random.default_rng(0).integers(0, 255, (6, 12, 16, 3), np.uint8)
     figure, box = shown(monkeypatch, lambda: widgets.frame_slider(frames, title="x"))
-    assert isinstance(figure, plots.Figure)
+    assert isinstance(figure, diagrams.Figure)
+    assert isinstance(box.children[1], ipywidgets.Image)
     slider, picture = box.children
     before = picture.value
     slider.value = 3
@@ -79,13 +86,22 @@ def test_the_slider_changes_the_picture_and_a_plain_figure_comes_first(monkeypat
 
 
 def test_the_explorer_follows_the_chosen_class(monkeypatch, scores):
-    frames = np.zeros((9, 12, 16, 3), np.uint8)
-    displayed = shown(monkeypatch, lambda: widgets.class_explorer(scores, lambda _: frames))
-    figures, boxes = displayed[::2], displayed[1::2]
-    assert all(isinstance(figure, plots.Figure) for figure in figures)
-    name, _, classes_picture = boxes[0].children
-    video_picture = boxes[1].children[-1]
-    before = classes_picture.value, video_picture.value
-    name.value = next(c for c in scores.classes if c != name.value)
-    assert classes_picture.value != before[0]
-    assert video_picture.value != before[1]
+    rng = np.random.default_rng(1)
+    videos = rng.integers(0, 255, (20, 9, 12, 16, 3), np.uint8)
+    *figures, box = shown(monkeypatch, lambda: widgets.class_explorer(scores, lambda i: videos[i]))
+    assert len(figures) == 3
+    assert all(isinstance(figure, diagrams.Figure) for figure in figures)
+    action, _, _, *pictures = box.children
+    worst = per_class(scores).sort_values("accuracy")["class"].iloc[0]
+    assert action.value == worst
+    before = [picture.value for picture in pictures]
+    action.value = next(c for c in scores.classes if c != worst)
+    assert [picture.value != old for picture, old in zip(pictures, before, strict=True)] == [True] * 3
+
+
+def test_without_ipywidgets_the_figure_is_still_there(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)  # an import of it fails
+    frames = np.zeros((4, 12, 16, 3), np.uint8)
+    (figure,) = shown(monkeypatch, lambda: widgets.frame_slider(frames))
+    assert isinstance(figure, diagrams.Figure)
+    assert "Install ipywidgets" in capsys.readouterr().out
