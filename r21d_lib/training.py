@@ -148,7 +148,7 @@ def train(
         persistent_workers=settings.workers > 0,
         pin_memory=accelerator.device.type == "cuda",
     )
-    # 3D convolutions are a third faster in this memory order, on CPU and GPU.
+    # 3D convolutions are faster in this memory order.
     network.to(memory_format=torch.channels_last_3d)
     optimizer = _optimizer(network, settings)
     history: list[dict[str, float]] = []

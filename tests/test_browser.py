@@ -1,4 +1,4 @@
-"""A notebook in JupyterLab in a real Chromium: all cells run, a slider moves, the picture changes."""
+"""A widget in JupyterLab in a real Chromium: the cell runs, a slider moves, the picture changes."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from r21d_lib.widgets import FIGURE_CLASS, SLIDER_CLASS
@@ -22,7 +23,12 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium"),
 ]
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOK = "02_spatiotemporal_convolutions.ipynb"
+NOTEBOOK = "slider.ipynb"
+# One cell alone: the whole notebooks run in test_notebooks.py, here it is the page that counts.
+CODE = """import numpy as np
+from r21d_lib import widgets
+frames = np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3), np.uint8)
+widgets.frame_slider(frames, title="noise")"""
 # Without the last ones Chromium asks for hosts that a closed network refuses, many times a second.
 FLAGS = [
     "--no-sandbox",
@@ -34,6 +40,11 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    # Otherwise cells outside the window are not in the page, and their pictures cannot be found.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
 IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 ALL_RAN = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
     .filter(cell => cell.type === 'code').every(cell => cell.executionCount !== null)"""
@@ -47,12 +58,15 @@ def free_port():
 
 @pytest.fixture
 def lab(tmp_path):
-    """Serve a copy of the notebooks, because JupyterLab saves by itself; yield address and token."""
-    shutil.copytree(ROOT / "notebooks", tmp_path / "root" / "notebooks")
-    settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    quiet = {"fetchNews": "false", "checkForUpdates": False}
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    """Serve a small notebook in a folder of its own; yield address and token."""
+    (tmp_path / "root" / "notebooks").mkdir(parents=True)
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)], metadata=kernel)
+    nbformat.write(notebook, tmp_path / "root" / "notebooks" / NOTEBOOK)
+    for setting, values in SETTINGS.items():
+        file = tmp_path / "settings" / "@jupyterlab" / f"{setting}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values))
     port, token = free_port(), secrets.token_hex(16)
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
@@ -94,7 +108,7 @@ def test_cells_run_and_a_slider_redraws_the_picture(lab):
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.set_default_timeout(240_000)
+        page.set_default_timeout(120_000)
         page.goto(f"{address}/lab/tree/notebooks/{NOTEBOOK}?token={token}&reset")
         page.wait_for_function(IDLE)
         page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
