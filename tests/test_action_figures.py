@@ -92,7 +92,17 @@ def test_a_changed_request_is_noticed(drawn):
         action_figures.generate(drawn, clips_per_class=20, seed=4, progress=False)
 
 
-@pytest.mark.parametrize("options", [dict(clips_per_class=5), dict(subset="others")])
+def test_a_damaged_note_is_named(tmp_path):
+    (tmp_path / "dataset.json").write_text("{oops")
+    with pytest.raises(DatasetError, match=r"dataset\.json is damaged"):
+        action_figures.generate(tmp_path, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(clips_per_class=5), dict(subset="others"), dict(seed=-1), dict(workers=-1), dict(workers=0)],
+)
 def test_requests_that_make_no_sense(tmp_path, options):
     with pytest.raises(SettingsError):
         action_figures.generate(tmp_path, **options)
@@ -102,3 +112,10 @@ def test_requests_that_make_no_sense(tmp_path, options):
 def test_loading_what_is_not_there(tmp_path):
     with pytest.raises(DatasetError, match="draw them with `r21d figures`"):
         action_figures.load(tmp_path, part="train")
+
+
+def test_loading_as_what_it_is_not(drawn):
+    with pytest.raises(SettingsError, match="no subset 'others'"):
+        action_figures.load(drawn, subset="others", part="train")
+    with pytest.raises(DatasetError, match="does not hold the source classes"):
+        action_figures.load(drawn, subset="source", part="train")

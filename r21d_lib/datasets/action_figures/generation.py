@@ -89,12 +89,15 @@ def generate(
         DatasetError: if `root` holds a data set of another request.
     """
     root = Path(root)
-    if subset not in ACTIONS:
-        raise SettingsError(f"ActionFigures has no subset {subset!r}: choose target or source")
+    _check_subset(subset)
     if clips_per_class < 20:
         raise SettingsError(
             f"{clips_per_class} clips a class are too few for splits: ask for 20 or more"
         )
+    if seed < 0:
+        raise SettingsError(f"seed {seed} is negative: choose 0 or more")
+    if workers is not None and workers < 1:
+        raise SettingsError(f"{workers} workers draw nothing: choose 1 or more, or None for all cores")
     request = {
         "name": f"action_figures_{subset}",
         "version": VERSION,
@@ -102,7 +105,7 @@ def generate(
         "seed": seed,
     }
     note = root / "dataset.json"
-    if note.is_file() and json.loads(note.read_text()) != request:
+    if note.is_file() and _read_note(note) != request:
         raise DatasetError(
             f"{root} holds another data set ({note.read_text().strip()}): "
             f"delete the folder or choose another one for {json.dumps(request)}"
@@ -137,15 +140,21 @@ def load(
     """Return the train or test videos of a split, as the folder's own official lists give them.
 
     Raises:
-        SettingsError: if the split or part does not exist.
-        DatasetError: if the folder is missing or incomplete.
+        SettingsError: if the subset, split or part does not exist.
+        DatasetError: if the folder is missing, incomplete or holds the other subset.
     """
     if split not in listed.SPLITS or part not in ("train", "test"):
         raise SettingsError(f"there is no split {split} {part}: choose 1, 2 or 3, train or test")
+    _check_subset(subset)
     root = Path(root)
     if not (root / "splits").is_dir():
         raise DatasetError(f"{root} holds no ActionFigures: draw them with `r21d figures`")
     classes, parts = listed.read_official(root / "splits", split)
+    if classes != tuple(sorted(ACTIONS[subset])):
+        raise DatasetError(
+            f"{root} does not hold the {subset} classes of ActionFigures: give the folder that "
+            f"was drawn with subset={subset!r}"
+        )
     names = tuple(name for name, its_part in sorted(parts.items()) if its_part == part)
     videos_ = listed.VideoList(
         f"ActionFigures ({subset}) split {split} {part}",
@@ -161,6 +170,18 @@ def load(
 def render(subset: Subset, action: str, group: int, take: int, *, seed: int = 0) -> np.ndarray:
     """Draw one clip without writing it: (T, 120, 160, 3) uint8."""
     return _draw(_Clip(action, subset, group, take, seed))
+
+
+def _check_subset(subset: str) -> None:
+    if subset not in ACTIONS:
+        raise SettingsError(f"ActionFigures has no subset {subset!r}: choose target or source")
+
+
+def _read_note(note: Path) -> object:
+    try:
+        return json.loads(note.read_text())
+    except ValueError as error:
+        raise DatasetError(f"{note} is damaged: delete {note.parent} and draw again") from error
 
 
 def _takes(clips_per_class: int) -> int:
