@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
+from torch.nn import functional
 
 from r21d_lib.errors import SettingsError
 
@@ -110,12 +110,14 @@ def clip_indices(start: int, clip_len: int, stride: int, num_frames: int) -> Ten
 def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize frames, aspect ignored: (T, H, W, 3) uint8 to (T, *size, 3) uint8, bilinear.
 
-    Antialiased, so that a fine pattern does not flicker when a large video becomes small.
+    Antialiased, so that a fine pattern does not flicker when a large video becomes small. This is
+    what torchvision's `resize` calls; importing that would double the start of every process.
     """
     if tuple(frames.shape[1:3]) == size:
         return frames
     planes = frames.permute(0, 3, 1, 2)
-    return transforms.resize(planes, list(size), antialias=True).permute(0, 2, 3, 1).contiguous()
+    small = functional.interpolate(planes, size, mode="bilinear", antialias=True)
+    return small.permute(0, 2, 3, 1).contiguous()
 
 
 def to_network(
@@ -153,4 +155,4 @@ def to_network(
     mean = torch.tensor(settings.mean, device=clips.device) * 255
     std = torch.tensor(settings.std, device=clips.device) * 255
     # Channels stay last in memory, which is the order that 3D convolutions are fastest in.
-    return ((cropped.float() - mean) / std).permute(0, 4, 1, 2, 3)
+    return cropped.float().sub_(mean).div_(std).permute(0, 4, 1, 2, 3)

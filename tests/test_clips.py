@@ -85,6 +85,17 @@ def test_resize_keeps_type_and_a_constant_picture():
     assert (small == 77).all()
 
 
+@pytest.mark.parametrize("size", [(12, 16), (128, 171)])
+def test_resize_is_torchvisions(size):
+    from torchvision.transforms.v2 import functional
+
+    frames = torch.randint(256, (3, 47, 63, 3), dtype=torch.uint8)
+    expected = functional.resize(frames.permute(0, 3, 1, 2), list(size), antialias=True)
+    torch.testing.assert_close(
+        clips.resize(frames, size), expected.permute(0, 2, 3, 1), atol=1, rtol=0
+    )  # 1: where the processor lacks AVX2, torchvision rounds another way
+
+
 @pytest.mark.parametrize("values", [dict(clip_len=0), dict(stride=0), dict(crop=200)])
 def test_settings_that_make_no_sense(values):
     with pytest.raises(SettingsError):

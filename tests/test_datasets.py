@@ -1,6 +1,8 @@
 """Lists, the decode-once cache and its clips, and every way in which a data set can be wrong."""
 
 import dataclasses
+import os
+import pickle
 import shutil
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from r21d_lib import videos
 from r21d_lib.clips import ClipSettings
 from r21d_lib.datasets import action_figures, hmdb51, listed
 from r21d_lib.datasets.prepared import EpochSampler, TestClips, TrainClips, prepare
@@ -100,8 +103,70 @@ def test_a_wrong_line_in_our_list(tmp_path):
         listed.read_split(tmp_path, 1)
 
 
+def test_a_class_name_may_hold_a_space(tmp_path):
+    (tmp_path / "classes.txt").write_text("air drumming\njump\n")
+    (tmp_path / "split1.csv").write_text("video,subset\nair drumming/a b.avi,train\n")
+    expected = ("air drumming", "jump"), {"air drumming/a b.avi": "train"}
+    assert listed.read_split(tmp_path, 1) == expected
+
+
+def test_a_video_listed_twice_in_our_list(tmp_path):
+    (tmp_path / "classes.txt").write_text("jump\n")
+    (tmp_path / "split1.csv").write_text("video,subset\njump/a.avi,train\njump/a.avi,test\n")
+    with pytest.raises(DatasetError, match=r"line 3: jump/a\.avi is listed twice, before in train"):
+        listed.read_split(tmp_path, 1)
+
+
+def test_a_split_without_test_videos(copied, tmp_path, monkeypatch):
+    monkeypatch.setattr(listed, "DATA_SPLITS", tmp_path)
+    listed.write_split(tmp_path / "tiny", 1, copied.classes, dict.fromkeys(copied.names, "train"))
+    assert listed.load(copied.root, dataset="tiny", split=1, part="train").names == copied.names
+    with pytest.raises(DatasetError, match="tiny split 1 lists no test video"):
+        listed.load(copied.root, dataset="tiny", split=1, part="test")
+
+
+def write_csv_lists(folder, *, train="jump,jump/a.avi", test="jump,jump/b.avi", last=None):
+    for split in listed.SPLITS:
+        for part, row in (("train", train), ("test", (split == 3 and last) or test)):
+            (folder / f"tiny_split{split}_{part}.csv").write_text(f"label_name,video\n{row}\n")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (dict(test="jump,jump/a.avi"), r"line 2: jump/a\.avi is listed twice, before in train"),
+        (dict(test="run,jump/b.avi"), r"line 2: expected label_name and video"),
+        (dict(test="jump"), r"line 2: expected label_name and video"),
+        (dict(last="run,run/b.avi"), r"splits 1 and 3 .* have different classes"),
+    ],
+)
+def test_wrong_csv_lists_are_refused_and_nothing_is_written(tmp_path, rows, message):
+    write_csv_lists(tmp_path, **rows)
+    with pytest.raises(DatasetError, match=message):
+        listed.convert_splits(tmp_path, tmp_path / "out", dataset="tiny")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_csv_list(tmp_path):
+    write_csv_lists(tmp_path)
+    (tmp_path / "tiny_split2_test.csv").unlink()
+    with pytest.raises(DatasetError, match=r"no list .*tiny_split2_test\.csv"):
+        listed.convert_splits(tmp_path, tmp_path / "out", dataset="tiny")
+
+
+def test_a_video_in_both_parts_of_an_official_list(tmp_path):
+    (tmp_path / "jump_test_split1.txt").write_text("a.avi 1 \nb.avi 0 \na.avi 2 \n")
+    with pytest.raises(DatasetError, match=r"line 3: jump/a\.avi is listed twice, before in train"):
+        listed.read_official(tmp_path, 1)
+
+
+def test_no_official_lists(tmp_path):
+    with pytest.raises(DatasetError, match=r"holds no <class>_test_split1\.txt"):
+        listed.convert_splits(tmp_path / "nowhere", tmp_path, dataset="tiny")
+
+
 def test_every_video_is_decoded_once_and_again_when_it_changed(copied, tmp_path):
-    prepared = prepare(copied, tmp_path / "cache", size=(24, 32), workers=2)
+    prepared = prepare(copied, tmp_path / "cache", size=(24, 32))
     assert [len(prepared.frames(i)) for i in range(8)] == [16, 17, 18, 19] * 2
     assert prepared.frames(0).shape[1:] == (24, 32, 3)
     files = sorted((tmp_path / "cache").rglob("*.npy"))
@@ -113,17 +178,75 @@ def test_every_video_is_decoded_once_and_again_when_it_changed(copied, tmp_path)
     assert sum(f.stat().st_mtime_ns != b for f, b in zip(files, before, strict=True)) == 1
 
 
-def test_a_broken_video_stops_the_cache_and_leaves_nothing_half_written(copied, tmp_path):
+def test_processes_prepare_the_same_and_stop_at_a_broken_video(copied, tmp_path, prepared):
+    copied.path(7).write_bytes(b"garbage")
+    with pytest.raises(VideoError, match=r"take\)!_3\.avi is not a readable video"):
+        prepare(copied, tmp_path, size=(24, 32), workers=2)
+    files = {p.name for p in (tmp_path / "24x32" / "right").iterdir()}
+    assert files == {f"clip_(take)!_{take}.avi.npy" for take in range(3)}
+    for name in copied.names[:7]:
+        one, other = (
+            np.load(folder / f"{name}.npy") for folder in (prepared.folder, tmp_path / "24x32")
+        )
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_broken_video_stops_the_cache_which_goes_on_once_it_is_mended(copied, tmp_path):
+    whole = copied.path(2).read_bytes()
     copied.path(2).write_bytes(b"garbage")
     with pytest.raises(VideoError, match=r"take\)!_2\.avi is not a readable video"):
-        prepare(copied, tmp_path / "cache", size=(24, 32), workers=1)
-    left = [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
-    assert all(p.suffix == ".npy" and "partial" not in p.name for p in left)
+        prepare(copied, tmp_path / "cache", size=(24, 32))
+    files = [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    assert sorted(p.name for p in files) == ["clip_(take)!_0.avi.npy", "clip_(take)!_1.avi.npy"]
+    before = {p: p.stat().st_mtime_ns for p in files}
+    copied.path(2).write_bytes(whole)
+    prepared = prepare(copied, tmp_path / "cache", size=(24, 32))
+    assert [len(prepared.frames(i)) for i in range(8)] == [16, 17, 18, 19] * 2
+    assert {p: p.stat().st_mtime_ns for p in files} == before
+
+
+def test_a_cut_file_in_the_cache_is_an_error(copied, tmp_path):
+    prepared = prepare(copied, tmp_path / "cache", size=(24, 32))
+    file = prepared.folder / f"{copied.names[0]}.npy"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(DatasetError, match=r"take\)!_0\.avi\.npy was cut"):
+        TestClips(prepared, SETTINGS)[0]
 
 
 @pytest.fixture(scope="module")
 def prepared(tiny_dataset, tmp_path_factory):
-    return prepare(tiny_dataset, tmp_path_factory.mktemp("cache"), size=(24, 32), workers=1)
+    return prepare(tiny_dataset, tmp_path_factory.mktemp("cache"), size=(24, 32))
+
+
+def test_a_video_shorter_than_the_clip_loops(tmp_path, make_frames):
+    videos.write(tmp_path / "videos" / "jump" / "short.avi", make_frames(3))
+    names = ("jump/short.avi",)
+    short = listed.VideoList("short", ("jump",), tmp_path / "videos", names, (0,))
+    settings = ClipSettings(clip_len=8, stride=1, resize=(24, 32), crop=16)
+    prepared = prepare(short, tmp_path / "cache", size=(24, 32))
+    frames = torch.from_numpy(np.array(prepared.frames(0)))
+    looped = frames[[0, 1, 2, 0, 1, 2, 0, 1]]
+    assert torch.equal(TrainClips(prepared, settings)[0][0], looped)
+    assert torch.equal(
+        TestClips(prepared, settings, num_clips=3)[0][0], looped.expand(3, -1, -1, -1, -1)
+    )
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files as Linux does")
+def test_reading_clips_keeps_no_file_open(prepared):
+    dataset = TrainClips(prepared, SETTINGS)
+    before = len(os.listdir("/proc/self/fd"))
+    clips = [dataset[i] for i in range(len(prepared))]
+    assert len(clips) == 8
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("dataset", [TrainClips, TestClips])
+def test_clips_can_be_sent_to_spawned_workers(prepared, dataset):
+    # As DataLoader does on macOS and Windows.
+    original = dataset(prepared, SETTINGS)
+    copy = pickle.loads(pickle.dumps(original))
+    assert torch.equal(copy[5][0], original[5][0])
 
 
 def test_training_clips_are_consecutive_and_jitter_by_epoch(prepared):

@@ -56,6 +56,10 @@ def load(root: str | Path, *, dataset: str, split: int, part: Part) -> VideoList
         raise SettingsError(f"there is no split {split} {part}: choose 1, 2 or 3, train or test")
     classes, parts = read_split(DATA_SPLITS / dataset, split)
     names = tuple(name for name, its_part in parts.items() if its_part == part)
+    if not names:
+        raise DatasetError(
+            f"{dataset} split {split} lists no {part} video: write it with `r21d splits`"
+        )
     labels = {name: label for label, name in enumerate(classes)}
     videos = VideoList(
         f"{dataset} split {split} {part}",
@@ -104,7 +108,7 @@ def read_split(folder: Path, split: int) -> tuple[tuple[str, ...], dict[str, Par
     for file in lists:
         if not file.is_file():
             raise DatasetError(f"no list {file}: write it with `r21d splits`")
-    classes = tuple(lists[0].read_text().split())
+    classes = tuple(line for line in lists[0].read_text().splitlines() if line)
     parts: dict[str, Part] = {}
     with open(lists[1], newline="") as lines:
         for line, row in enumerate(csv.DictReader(lines), start=2):
@@ -114,6 +118,7 @@ def read_split(folder: Path, split: int) -> tuple[tuple[str, ...], dict[str, Par
                     f"{lists[1]}, line {line}: expected class/video.avi and train or test, "
                     f"got {video!r} and {subset!r}"
                 )
+            _check_new(video, parts, f"{lists[1]}, line {line}")
             parts[video] = "train" if subset == "train" else "test"
     return classes, parts
 
@@ -157,6 +162,7 @@ def read_official(folder: Path, split: int) -> tuple[tuple[str, ...], dict[str, 
                 raise DatasetError(f"{file}, line {number}: expected 'name.avi 0|1|2', got {line!r}")
             part = OFFICIAL_CODES.get(code)
             if part is not None:
+                _check_new(f"{name}/{video}", parts, f"{file}, line {number}")
                 parts[f"{name}/{video}"] = part
     return tuple(sorted(files)), parts
 
@@ -186,7 +192,8 @@ def convert_splits(source: Path, to: Path, *, dataset: str) -> list[Path]:
         dataset: the folder's name, such as "hmdb51".
 
     Raises:
-        DatasetError: if a list is missing, a video is in both parts, or HMDB51's counts are not met.
+        DatasetError: if a list is missing, a video is listed twice or in both parts, the splits have
+            different classes, or HMDB51's counts are not met.
     """
     splits = {}
     for split in SPLITS:
@@ -199,6 +206,10 @@ def convert_splits(source: Path, to: Path, *, dataset: str) -> list[Path]:
 
             check_counts(classes, parts, split)
         splits[split] = (classes, parts)
+        if classes != splits[1][0]:
+            raise DatasetError(
+                f"splits 1 and {split} in {source} have different classes: mend the lists"
+            )
     written: dict[Path, None] = {}  # ordered; classes.txt is the same file each time
     for split, (classes, parts) in splits.items():
         written.update(dict.fromkeys(write_split(to / dataset, split, classes, parts)))
@@ -212,8 +223,19 @@ def _read_csv_pair(source: Path, dataset: str, split: int) -> tuple[tuple[str, .
         if not file.is_file():
             raise DatasetError(f"no list {file}: give the folder of all six lists")
         with open(file, newline="") as lines:
-            for row in csv.DictReader(lines):
-                if row["video"] in parts:
-                    raise DatasetError(f"{file}: {row['video']} is listed twice: correct the list")
-                parts[row["video"]] = part
+            for line, row in enumerate(csv.DictReader(lines), start=2):
+                label, video = row.get("label_name"), row.get("video") or ""
+                if not label or not video.startswith(f"{label}/"):
+                    raise DatasetError(
+                        f"{file}, line {line}: expected label_name and video as class,class/name.avi, "
+                        f"got {label!r} and {video!r}"
+                    )
+                _check_new(video, parts, f"{file}, line {line}")
+                parts[video] = part
     return tuple(sorted({video.split("/")[0] for video in parts})), parts
+
+
+def _check_new(video: str, parts: Mapping[str, Part], place: str) -> None:
+    """Check that no line names a video again: one in both parts would be trained on and tested on."""
+    if video in parts:
+        raise DatasetError(f"{place}: {video} is listed twice, before in {parts[video]}: drop a line")

@@ -1,13 +1,15 @@
 """The decode-once cache, and the clips that training and testing read from it.
 
 Each video is decoded once, in order, resized and kept as one uint8 .npy file; a clip is then a short
-read of a memory map. The cache can be interrupted at any time: only whole files are ever in it.
+read. The cache can be interrupted at any time: only whole files are ever in it.
 """
 
+import contextlib
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -26,8 +28,12 @@ from r21d_lib.clips import (
     uniform_starts,
 )
 from r21d_lib.datasets.listed import VideoList
+from r21d_lib.errors import DatasetError
 from r21d_lib.files import whole_file
 from r21d_lib.videos import decode
+
+# A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
+_VIDEOS_WORTH_A_PROCESS = 64
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,38 @@ class PreparedVideos:
         """Return a video as a read-only (T, H, W, 3) uint8 memory map."""
         return np.load(_cached(self.folder, self.videos.names[index]), mmap_mode="r")
 
+    def clips(self, index: int, settings: ClipSettings, starts: Callable[[int], list[int]]) -> Tensor:
+        """Read clips of one video: (clips, clip_len, H, W, 3) uint8.
+
+        Reads just the frames that it needs, from a file that it opens and closes: memory maps that
+        stay open would exceed the usual limit of 1,024 files on HMDB51.
+
+        Args:
+            index: of the video.
+            settings: length and stride of a clip.
+            starts: gives the first frame of each clip when told how many frames the video has.
+
+        Raises:
+            DatasetError: if the file of the cache was cut.
+        """
+        path = _cached(self.folder, self.videos.names[index])
+        with open(path, "rb") as file:
+            np.lib.format.read_magic(file)
+            (num_frames, *size), _, _ = np.lib.format.read_array_header_1_0(file)
+            first = file.tell()
+            indices = torch.stack(
+                [
+                    clip_indices(start, settings.clip_len, settings.stride, num_frames)
+                    for start in starts(num_frames)
+                ]
+            )
+            clips = torch.empty((*indices.shape, *size), dtype=torch.uint8)
+            for frame, row in zip(indices.flatten().tolist(), clips.flatten(0, 1).numpy(), strict=True):
+                file.seek(first + frame * row.nbytes)
+                if file.readinto(row) != row.nbytes:
+                    raise DatasetError(f"{path} was cut: delete it, and it is decoded again")
+        return clips
+
 
 def prepare(
     videos: VideoList,
@@ -64,11 +102,11 @@ def prepare(
         videos: what to decode.
         cache: folder of the cache; each size gets a folder of its own in it.
         size: (height, width) of the kept frames [pixels].
-        workers: processes; None takes one a core.
+        workers: processes; None takes one a core, fewer where there is little to decode.
         progress: shows a bar when it takes more than two seconds.
 
     Raises:
-        VideoError: at the first video that cannot be decoded; what was decoded stays.
+        VideoError: at the first video of the list that cannot be decoded; what was decoded stays.
     """
     folder = Path(cache) / f"{size[0]}x{size[1]}"
     todo = [
@@ -76,22 +114,23 @@ def prepare(
         for i, name in enumerate(videos.names)
         if _is_stale(videos.path(i), _cached(folder, name))
     ]
-    if todo:
-        # Processes are spawned: a fork of a process that runs torch threads may hang.
-        with ProcessPoolExecutor(
-            min(workers or os.cpu_count() or 1, len(todo)), mp_context=get_context("spawn")
-        ) as pool:
-            jobs = [pool.submit(_prepare_one, source, target, size) for source, target in todo]
-            bar = tqdm(total=len(jobs), desc="decode", unit="video", disable=not progress, delay=2)
-            try:
-                for job in as_completed(jobs):
-                    job.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            finally:
-                bar.close()
+    workers = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
+    with contextlib.ExitStack() as stack:
+        run: Callable[..., Iterator[None]] = map
+        if workers > 1 and todo:
+            # Processes are spawned: a fork of a process that runs torch threads may hang.
+            pool = ProcessPoolExecutor(
+                min(workers, len(todo)),
+                mp_context=get_context("spawn"),
+                initializer=torch.set_num_threads,  # the processes are the parallelism
+                initargs=(1,),
+            )
+            run = stack.enter_context(pool).map
+        done = run(partial(_prepare_one, size=size), todo)
+        for _ in tqdm(
+            done, total=len(todo), desc="decode", unit="video", disable=not progress, delay=2
+        ):
+            pass
     return PreparedVideos(videos, folder)
 
 
@@ -103,11 +142,11 @@ def _is_stale(source: Path, target: Path) -> bool:
     return not target.is_file() or target.stat().st_mtime_ns < source.stat().st_mtime_ns
 
 
-def _prepare_one(source: Path, target: Path, size: tuple[int, int]) -> None:
-    torch.set_num_threads(1)  # the processes are the parallelism
+def _prepare_one(source_and_target: tuple[Path, Path], size: tuple[int, int]) -> None:
+    source, target = source_and_target
     frames = resize(torch.from_numpy(decode(source)), size).numpy()
-    with whole_file(target) as partial:
-        np.save(partial, frames)
+    with whole_file(target) as temporary:
+        np.save(temporary, frames)
 
 
 class TrainClips(Dataset[tuple[Tensor, int]]):
@@ -120,18 +159,19 @@ class TrainClips(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, prepared: PreparedVideos, settings: ClipSettings, *, seed: int = 0) -> None:
         self.prepared, self.settings, self.seed = prepared, settings, seed
-        # Opening a memory map costs more than reading a clip from it.
-        self._frames = cache(prepared.frames)
 
     def __len__(self) -> int:
         return len(self.prepared)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
         epoch, video = divmod(number, len(self.prepared))
-        frames = self._frames(video)
         generator = seeded_generator(self.seed, epoch, video)
-        start = random_start(len(frames), self.settings.span, generator=generator)
-        return _clip(frames, start, self.settings), self.prepared.videos.labels[video]
+        clips = self.prepared.clips(
+            video,
+            self.settings,
+            lambda frames: [random_start(frames, self.settings.span, generator=generator)],
+        )
+        return clips[0], self.prepared.videos.labels[video]
 
 
 class EpochSampler(Sampler[int]):
@@ -147,7 +187,7 @@ class EpochSampler(Sampler[int]):
         """Choose the epoch whose order comes next."""
         self.epoch = epoch
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[int]:
         generator = seeded_generator(self.seed, self.epoch)
         order = torch.randperm(self.num_videos, generator=generator)
         yield from (self.epoch * self.num_videos + order).tolist()
@@ -165,12 +205,9 @@ class TestClips(Dataset[tuple[Tensor, int, int]]):
         return len(self.prepared)
 
     def __getitem__(self, video: int) -> tuple[Tensor, int, int]:
-        frames = self.prepared.frames(video)
-        starts = uniform_starts(len(frames), self.settings.span, self.num_clips)
-        clips = torch.stack([_clip(frames, start, self.settings) for start in starts])
+        clips = self.prepared.clips(
+            video,
+            self.settings,
+            lambda frames: uniform_starts(frames, self.settings.span, self.num_clips),
+        )
         return clips, self.prepared.videos.labels[video], video
-
-
-def _clip(frames: np.ndarray, start: int, settings: ClipSettings) -> Tensor:
-    indices = clip_indices(start, settings.clip_len, settings.stride, len(frames))
-    return torch.from_numpy(frames[indices.numpy()])
