@@ -1,4 +1,4 @@
-"""A widget in JupyterLab in a real Chromium: the cell runs, a slider moves, the picture changes."""
+"""A notebook in JupyterLab in a real Chromium: all cells run, a slider moves, the picture changes."""
 
 import json
 import os
@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from r21d_lib.widgets import FIGURE_CLASS, SLIDER_CLASS
@@ -23,12 +22,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium"),
 ]
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOK = "slider.ipynb"
-# One cell alone: the whole notebooks run in test_notebooks.py, here it is the page that counts.
-CODE = """import numpy as np
-from r21d_lib import widgets
-frames = np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3), np.uint8)
-widgets.frame_slider(frames, title="noise")"""
+NOTEBOOK = "02_spatiotemporal_convolutions.ipynb"
 # Without the last ones Chromium asks for hosts that a closed network refuses, many times a second.
 FLAGS = [
     "--no-sandbox",
@@ -58,11 +52,8 @@ def free_port():
 
 @pytest.fixture
 def lab(tmp_path):
-    """Serve a small notebook in a folder of its own; yield address and token."""
-    (tmp_path / "root" / "notebooks").mkdir(parents=True)
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)], metadata=kernel)
-    nbformat.write(notebook, tmp_path / "root" / "notebooks" / NOTEBOOK)
+    """Serve a copy of the notebooks, because JupyterLab saves by itself; yield address and token."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "root" / "notebooks")
     for setting, values in SETTINGS.items():
         file = tmp_path / "settings" / "@jupyterlab" / f"{setting}.jupyterlab-settings"
         file.parent.mkdir(parents=True)

@@ -97,6 +97,21 @@ def test_the_factorized_convolution_of_the_notebook_is_the_librarys():
     torch.testing.assert_close(mine, module(x), rtol=1e-5, atol=1e-5)
 
 
+def test_widgets_still_redraw_after_all_cells_have_run(notebook):
+    """A slider's function reads names when it is moved, so no later cell may give them anew."""
+    trees = [ast.parse(c.source) for c in notebook.cells if c.cell_type == "code"]
+    bound = [
+        {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        for tree in trees
+    ]
+    for index, tree in enumerate(trees):
+        if "widgets.explore" not in ast.unparse(tree):
+            continue
+        for function in (n for n in tree.body if isinstance(n, ast.FunctionDef)):
+            read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
+            assert not read & set().union(*bound[index + 1 :]), function.name
+
+
 @pytest.mark.notebooks
 def test_all_run_and_agree_with_the_recorded_numbers():
     outcomes = reproduction.reproduce(progress=False)
