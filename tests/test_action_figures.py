@@ -7,7 +7,8 @@ import pytest
 
 from r21d_lib import videos
 from r21d_lib.datasets import action_figures
-from r21d_lib.datasets.action_figures.actions import SOURCE_ACTIONS, TARGET_ACTIONS
+from r21d_lib.datasets.action_figures import generation
+from r21d_lib.datasets.action_figures.actions import RUNG, SOURCE_ACTIONS, TARGET_ACTIONS
 from r21d_lib.datasets.action_figures.skeleton import Body, joints
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.files import sha256
@@ -85,6 +86,42 @@ def test_limbs_keep_their_length_and_nobody_sinks_into_the_ground(name):
                 )
                 assert np.hypot(*np.subtract(j.knees[side], j.feet[side])) == pytest.approx(body.shin)
             assert min(y for _, y in (*j.feet, *j.hands, *j.knees, j.head, j.pelvis)) > -1e-6
+
+
+@pytest.mark.parametrize("phase", np.linspace(0, 1, 7))
+def test_hands_stay_on_what_they_hold(phase):
+    climber = SOURCE_ACTIONS["climb"].at(float(phase), 1.0)
+    sunk = climber.things[0].size[1]
+    held = [(y + sunk) / RUNG for _, y in joints(climber.poses[0], Body()).hands]
+    # One hand is always on a rung, whichever the other reaches for.
+    assert min(abs(place - round(place)) for place in held) < 1e-6
+    pusher = SOURCE_ACTIONS["push"].at(float(phase), 1.0)
+    assert [x for x, _ in joints(pusher.poses[0], Body()).hands] == pytest.approx(
+        [0.42, 0.42], abs=0.01
+    )
+
+
+def test_a_group_is_one_cast_and_the_two_sets_share_nobody():
+    def cast(subset, action, group, take):
+        people, camera, _ = generation._cast(generation._Clip(action, subset, group, take, seed=0))
+        return people, camera.scale
+
+    walkers = [cast("target", "walk", group, 0) for group in range(40)]
+    assert walkers == [cast("target", "jump", group, 3) for group in range(40)]
+    throwers = [cast("source", "throw", group, 0) for group in range(40)]
+    everybody = [person for people, _ in walkers + throwers for person in people]
+    assert len(set(everybody)) == 160
+
+
+def test_the_name_says_which_side_is_seen():
+    clips = [generation._Clip("walk", "target", group, 0, seed=0) for group in range(8)]
+    sides = {generation._cast(clip)[1].mirror: clip.name.split("_")[6] for clip in clips}
+    assert sides == {True: "le", False: "ri"}
+
+
+def test_an_unknown_action_is_named():
+    with pytest.raises(SettingsError, match="'fly' is none of the target actions: cartwheel"):
+        action_figures.render("target", "fly", 0, 0)
 
 
 def test_a_changed_request_is_noticed(drawn):

@@ -10,6 +10,8 @@ from itertools import pairwise
 
 from r21d_lib.datasets.action_figures.skeleton import Point, Pose, View
 
+RUNG = 0.34  # from one rung of the ladder to the next
+
 
 @dataclass(frozen=True)
 class Thing:
@@ -114,10 +116,11 @@ def _jump(p: float, a: float) -> Moment:
 
 
 def _clap(p: float, a: float) -> Moment:
-    # The forearms open over the top, from palms together (250) to beside the head.
+    # From palms together before the chest to beside the shoulders.
     apart = 0.5 - 0.5 * math.cos(2 * math.pi * p)
-    arm = 22 + 20 * apart, 250 - 95 * a * apart
-    return Moment((Pose(view="front", arms=(arm, arm), legs=((5, 3), (5, 3))),))
+    away, height = 0.04 + 0.42 * a * apart, 1.24 + 0.2 * apart
+    pose = Pose(view="front", holds=((-away, height), (away, height)), bend=1, legs=((5, 3), (5, 3)))
+    return Moment((pose,))
 
 
 def _wave(p: float, a: float) -> Moment:
@@ -234,22 +237,22 @@ def _cartwheel(p: float, a: float) -> Moment:
 
 
 def _climb(p: float, a: float) -> Moment:
-    def hand(q: float) -> Point:
-        return 0.34, 0.22 + 0.26 * a * _sin(q)
-
-    def leg(q: float) -> tuple[float, float]:
-        up = 0.5 + 0.5 * _sin(q)
-        return _mix(18, 88, up), _mix(-10, -18, up)
+    # The camera climbs too: the body stays, the ladder sinks by two rungs a cycle, and each hand and
+    # foot rides one rung down for half of it and then reaches for the next but one.
+    def height(q: float, top: float) -> float:
+        q = q % 1
+        return top - RUNG * (2 * q if q < 0.5 else 1 - _ease(2 * q - 1))
 
     pose = Pose(
-        torso=4,
-        hands=(hand(p), hand(p + 0.5)),
+        torso=6,
+        holds=((0.3, height(p, 5 * RUNG)), (0.32, height(p + 0.5, 5 * RUNG))),
+        steps=((0.26, height(p + 0.5, 2 * RUNG)), (0.28, height(p, 2 * RUNG))),
         bend=-1,
-        legs=(leg(p + 0.5), leg(p)),
-        lift=0.28,
-        x=-0.2,
+        anchor="pelvis",
+        lift=1.05 + 0.02 * a * _sin(2 * p),
+        x=-0.12,
     )
-    return Moment((pose,), (Thing("ladder", (0.18, 0.0), (0.0, p * 0.34)),))
+    return Moment((pose,), (Thing("ladder", (0.18, 0.0), (0.0, 2 * RUNG * p)),))
 
 
 def _dribble(p: float, a: float) -> Moment:
@@ -258,7 +261,7 @@ def _dribble(p: float, a: float) -> Moment:
     hand = 0.3, -0.36 + 0.12 * a * math.cos(2 * math.pi * (p - 0.5))
     pose = Pose(
         torso=20,
-        hands=((0.16, -0.36), hand),
+        hands=((-0.12, -0.44), hand),
         bend=-1,
         legs=((34, -18), (14, -34)),
         x=-0.2,
@@ -290,7 +293,7 @@ def _golf(p: float, a: float) -> Moment:
     club = angle * 1.25
     flight = max(0.0, p - 0.6) * 3.2
     things = (
-        Thing("held stick", (club, 0.62), (0.035, 0.0)),
+        Thing("held stick", (club, 0.86), (0.035, 0.0)),
         Thing("ball", (0.06 + flight, 0.05 + 0.7 * flight), (0.05, 0.0)),
     )
     pose = Pose(view="front", hands=hands, bend=-1, legs=((14, 6), (14, 6)), torso=angle * 0.05)
@@ -335,7 +338,7 @@ def _pullup(p: float, a: float) -> Moment:
 
 def _push(p: float, a: float) -> Moment:
     legs = (_stride(p, 24 * a, 40, -12), _stride(p + 0.5, 24 * a, 40, -12))
-    pose = Pose(torso=32, arms=((84, 88), (80, 84)), legs=legs, x=-0.55)
+    pose = Pose(torso=32, holds=((0.97, 1.0), (0.97, 0.94)), bend=-1, legs=legs, x=-0.55)
     return Moment((pose,), (Thing("box", (0.42, 0.0), (0.8, 1.15)),))
 
 
@@ -385,7 +388,7 @@ def _swing_baseball(p: float, a: float) -> Moment:
     # The hands cross at chest height while the bat turns from over the back shoulder to the front.
     x = _keyed(p, (0, -0.26), (0.3, -0.3), (0.62, 0.42), (1, 0.3))
     y = _keyed(p, (0, 0.02), (0.3, 0.06), (0.5, -0.16), (1, 0.1))
-    bat = _keyed(p, (0, 205), (0.3, 225), (0.6, 90), (0.8, -20), (1, -60))
+    bat = _keyed(p, (0, 205), (0.3, 225), (0.6, 90), (0.8, 55), (1, 40))
     step = _keyed(p, (0, 0), (0.35, 12), (0.6, 22), (1, 22))
     pose = Pose(
         torso=_keyed(p, (0, 0), (0.3, -8), (0.65, 8), (1, 4)) * a,
@@ -436,7 +439,7 @@ SOURCE_ACTIONS: dict[str, Action] = {
     "golf": Action(_golf, 36, cyclic=False, view="front"),
     "handstand": Action(_handstand, 36, cyclic=False),
     "pullup": Action(_pullup, 34, cyclic=True, view="front"),
-    "push": Action(_push, 34, cyclic=True),
+    "push": Action(_push, 34, cyclic=True, travel=0.7),
     "shake_hands": Action(_shake_hands, 11, cyclic=True),
     "situp": Action(_situp, 34, cyclic=True),
     "somersault": Action(_somersault, 34, cyclic=False),

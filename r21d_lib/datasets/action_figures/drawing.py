@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from r21d_lib.datasets.action_figures.actions import Moment, Thing
+from r21d_lib.datasets.action_figures.actions import RUNG, Moment, Thing
 from r21d_lib.datasets.action_figures.skeleton import Body, Joints, Point, Pose, along, joints
 
 WIDTH, HEIGHT = 160, 120
@@ -292,7 +292,7 @@ def _draw_thing(pen: _Pen, thing: Thing) -> None:
         for rail in (x - 0.05, x + 0.09):
             pen.limb((rail, 0.0), (rail, 2.8), 0.05, dark)
         for rung in range(-1, 9):
-            height = rung * 0.34 - b % 0.34
+            height = rung * RUNG - b % RUNG
             pen.limb((x - 0.05, height), (x + 0.09, height), 0.07, wood)
 
 

@@ -15,12 +15,21 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 from tqdm.auto import tqdm
 
 from r21d_lib import videos
 from r21d_lib.datasets import listed
-from r21d_lib.datasets.action_figures.actions import SOURCE_ACTIONS, TARGET_ACTIONS, Action, Moment
+from r21d_lib.datasets.action_figures.actions import (
+    SOURCE_ACTIONS,
+    TARGET_ACTIONS,
+    Action,
+    Moment,
+    Thing,
+)
 from r21d_lib.datasets.action_figures.drawing import (
+    Camera,
+    Person,
     draw_frame,
     random_camera,
     random_person,
@@ -35,7 +44,7 @@ TARGET_CLASSES = tuple(TARGET_ACTIONS)
 SOURCE_CLASSES = tuple(SOURCE_ACTIONS)
 
 FPS = 30
-VERSION = 1  # raise it when the same request draws other videos
+VERSION = 2  # raise it when the same request draws other videos
 TEST_FRACTION = 0.3
 _QP_TO_LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its quality scale in the encoder's units
 
@@ -56,12 +65,30 @@ class _Clip:
         return self.group % 2 == 1
 
     @property
+    def mirror(self) -> bool:
+        """Tell whether everybody faces left."""
+        return bool(self.rng("mirror").random() < 0.5)
+
+    @property
+    def qscale(self) -> int:
+        """MPEG-4's quantiser: 3 is clean, 6 shows blocks; each person was filmed with one."""
+        return 3 if self.group % 3 else 6
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Return the source of what differs from clip to clip."""
+        what = f"{self.subset}/{self.action}/{purpose}"
+        return np.random.default_rng((self.seed, self.group, self.take, zlib.crc32(what.encode())))
+
+    @property
     def name(self) -> str:
-        """The file's name, built like HMDB51's: subject, action, body, camera, people, side, take."""
+        """The file's name, like HMDB51's: whose, action, body, camera, people, side, quality, take."""
         people = 2 if self.action == "shake_hands" else 1
-        side = "fr" if ACTIONS[self.subset][self.action].view == "front" else "si"
+        front = ACTIONS[self.subset][self.action].view == "front"
+        side = "fr" if front else "le" if self.mirror else "ri"
         camera = "cm" if self.moving else "nm"
-        return f"figure_{self.group:03d}_{self.action}_f_{camera}_np{people}_{side}_med_{self.take}.avi"
+        quality = "goo" if self.qscale == 3 else "med"
+        seen = f"f_{camera}_np{people}_{side}_{quality}"
+        return f"figure_{self.group:03d}_{self.action}_{seen}_{self.take}.avi"
 
 
 def generate(
@@ -168,7 +195,14 @@ def load(
 
 
 def render(subset: Subset, action: str, group: int, take: int, *, seed: int = 0) -> np.ndarray:
-    """Draw one clip without writing it: (T, 120, 160, 3) uint8."""
+    """Draw one clip without writing it: (T, 120, 160, 3) uint8.
+
+    Raises:
+        SettingsError: if the subset or action does not exist.
+    """
+    _check_subset(subset)
+    if action not in ACTIONS[subset]:
+        raise SettingsError(f"{action!r} is none of the {subset} actions: {', '.join(ACTIONS[subset])}")
     return _draw(_Clip(action, subset, group, take, seed))
 
 
@@ -212,28 +246,31 @@ def _write_splits(folder: Path, clips: list[_Clip], subset: Subset) -> None:
 
 
 def _write_clip(clip: _Clip, path: Path) -> None:
-    # qscale 3 is clean, 6 shows MPEG-4's blocks; each person was filmed with one of the two.
-    quality = 3 if clip.group % 3 else 6
     videos.write(
         path,
         _draw(clip),
         fps=FPS,
-        options={"flags": "+qscale", "global_quality": str(_QP_TO_LAMBDA * quality)},
+        options={"flags": "+qscale", "global_quality": str(_QP_TO_LAMBDA * clip.qscale)},
     )
+
+
+def _cast(clip: _Clip) -> tuple[tuple[Person, Person], Camera, Image.Image]:
+    """Draw who is filmed, by which camera and where.
+
+    They belong to the group, whatever it does: they must not give the action away. The two sets share
+    nobody, so that a network is never tested on people whom it saw in pretraining.
+    """
+    rng = np.random.default_rng((clip.seed, clip.group, zlib.crc32(clip.subset.encode())))
+    people = random_person(rng), random_person(rng)
+    camera = replace(random_camera(rng, moving=clip.moving), mirror=clip.mirror)
+    return people, camera, random_scene(rng, camera.ground)
 
 
 def _draw(clip: _Clip) -> np.ndarray:
     """Draw all frames of a clip: (T, 120, 160, 3) uint8."""
     action = ACTIONS[clip.subset][clip.action]
-    # People and places belong to the group, whatever they do: they must not give the action away.
-    place = np.random.default_rng((clip.seed, clip.group))
-    people = tuple(random_person(place) for _ in range(2))
-    camera = random_camera(place, moving=clip.moving)
-    scene = random_scene(place, camera.ground)
-    rng = np.random.default_rng(
-        (clip.seed, clip.group, clip.take, zlib.crc32(f"{clip.subset}/{clip.action}".encode()))
-    )
-    camera = replace(camera, mirror=bool(rng.random() < 0.5))
+    people, camera, scene = _cast(clip)
+    rng = clip.rng("movement")
     num_frames = int(rng.integers(36, 45))
     frames = action.frames * rng.uniform(0.82, 1.2)
     amplitude = float(rng.uniform(0.85, 1.1))
@@ -244,6 +281,9 @@ def _draw(clip: _Clip) -> np.ndarray:
         offset = -rng.uniform(0, num_frames - frames) / frames
     follow = rng.random() < 0.5
     place_x = rng.uniform(-0.12, 0.12)
+    # Chairs stand about in other actions too: one alone does not say that somebody sits down.
+    chair_x = float(rng.choice((-1, 1)) * rng.uniform(0.9, 1.5))
+    spare_chair = clip.action not in ("sit", "stand") and rng.random() < 0.3
     pictures = []
     for number in range(num_frames):
         phase = number / frames + offset
@@ -252,6 +292,10 @@ def _draw(clip: _Clip) -> np.ndarray:
         # Half the walkers cross the picture, half are followed: the place alone says nothing.
         x = place_x + (0.0 if follow else 0.55 * gone)
         moment = _moved(moment, x) if len(moment.poses) == 1 else moment
+        scroll = gone if follow else 0.45 * gone
+        if spare_chair:
+            chair = Thing("chair", (chair_x - scroll, 0.41))
+            moment = replace(moment, things=(chair, *moment.things))
         pictures.append(
             draw_frame(
                 moment,
@@ -259,7 +303,7 @@ def _draw(clip: _Clip) -> np.ndarray:
                 scene,
                 camera,
                 progress=number / num_frames,
-                scroll=gone if follow else 0.45 * gone,
+                scroll=scroll,
             )
         )
     return np.stack(pictures)

@@ -9,7 +9,7 @@ from r21d_lib.datasets.action_figures.drawing import HEIGHT, WIDTH
 from r21d_lib.datasets.action_figures.generation import ACTIONS, Subset, render
 from r21d_lib.files import whole_file
 
-_LABEL = 130  # of the class name [pixels]
+_LABEL = 150  # of the class name [pixels]
 _GAP = 4
 
 

@@ -38,12 +38,14 @@ class Pose:
         arms: angles of the two arms.
         legs: angles of the two legs.
         hands: where the hands reach, relative to their shoulders; replaces `arms` where given.
-        bend: which way elbows bend when hands reach: 1 or -1.
+        holds: where the hands are in the scene, from x and the ground: on things that stand still.
+        steps: where the feet are in the scene, likewise; replaces `legs` where given.
+        bend: which way elbows bend when hands reach: 1 or -1; knees bend the other way.
         turn: rotation of the whole body in the picture plane, clockwise seen from the camera.
         x: place on the ground.
         lift: height above the ground of the lowest joint.
-        anchor: the point that stays at (x, lift): "lowest" joint's height only, the near "foot", or
-            the "hands", from which a body hangs.
+        anchor: the point that stays at (x, lift): "lowest" joint's height only, the near "foot", the
+            "pelvis", or the "hands", from which a body hangs.
         view: side or front.
         head: nod, added to the torso's lean.
     """
@@ -52,11 +54,13 @@ class Pose:
     arms: tuple[Limb, Limb] = ((8.0, 14.0), (-6.0, 4.0))
     legs: tuple[Limb, Limb] = ((4.0, 2.0), (-4.0, -6.0))
     hands: tuple[Point, Point] | None = None
+    holds: tuple[Point, Point] | None = None
+    steps: tuple[Point, Point] | None = None
     bend: float = 1.0
     turn: float = 0.0
     x: float = 0.0
     lift: float = 0.0
-    anchor: Literal["lowest", "foot", "hands"] = "lowest"
+    anchor: Literal["lowest", "foot", "pelvis", "hands"] = "lowest"
     view: View = "side"
     head: float = 0.0
 
@@ -146,10 +150,33 @@ def joints(pose: Pose, body: Body) -> Joints:
         ):
             places[name].append(point)
     single = {"pelvis": pelvis, "neck": neck, "head": head}
-    return _placed(pose, single, places)
+    placed = _placed(pose, single, places)
+    for side, sign in enumerate((-1.0, 1.0)):
+        mirror = sign if front else 1.0
+        if pose.holds is not None:
+            lengths = body.upper_arm, body.forearm
+            ends = _stretch(
+                placed["shoulders"][side], pose.holds[side], pose, lengths, pose.bend * mirror
+            )
+            placed["elbows"][side], placed["hands"][side] = ends
+        if pose.steps is not None:
+            lengths = body.thigh, body.shin
+            ends = _stretch(placed["hips"][side], pose.steps[side], pose, lengths, -pose.bend * mirror)
+            placed["knees"][side], placed["feet"][side] = ends
+            placed["toes"][side] = ends[1][0] + 0.14, ends[1][1]
+    return Joints(**{name: p if name in single else tuple(p) for name, p in placed.items()})
 
 
-def _placed(pose: Pose, single: dict[str, Point], pairs: dict[str, list[Point]]) -> Joints:
+def _stretch(
+    root: Point, end: Point, pose: Pose, lengths: tuple[float, float], bend: float
+) -> tuple[Point, Point]:
+    """Return the joint and the end of a limb that reaches from its root to a place in the scene."""
+    upper, lower = reach(pose.x + end[0] - root[0], end[1] - root[1], *lengths, bend)
+    joint = along(root, upper, lengths[0])
+    return joint, along(joint, lower, lengths[1])
+
+
+def _placed(pose: Pose, single: dict[str, Point], pairs: dict[str, list[Point]]) -> dict[str, Any]:
     """Turn the body about its pelvis and move it to where its anchor says."""
     a = math.radians(pose.turn)
 
@@ -164,6 +191,8 @@ def _placed(pose: Pose, single: dict[str, Point], pairs: dict[str, list[Point]])
     if pose.anchor == "hands":
         (x1, y1), (x2, y2) = pairs["hands"]
         dx, dy = pose.x - (x1 + x2) / 2, pose.lift - (y1 + y2) / 2
+    elif pose.anchor == "pelvis":
+        dx, dy = pose.x, pose.lift
     else:
         lowest = min(y for ps in (list(single.values()), *pairs.values()) for _, y in ps)
         dy = pose.lift - lowest
@@ -173,5 +202,4 @@ def _placed(pose: Pose, single: dict[str, Point], pairs: dict[str, list[Point]])
         return p[0] + dx, p[1] + dy
 
     places: dict[str, Any] = {name: moved(p) for name, p in single.items()}
-    places |= {name: (moved(ps[0]), moved(ps[1])) for name, ps in pairs.items()}
-    return Joints(**places)
+    return places | {name: [moved(p) for p in ps] for name, ps in pairs.items()}
