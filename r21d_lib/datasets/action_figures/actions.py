@@ -338,7 +338,7 @@ def _pullup(p: float, a: float) -> Moment:
 
 def _push(p: float, a: float) -> Moment:
     legs = (_stride(p, 24 * a, 40, -12), _stride(p + 0.5, 24 * a, 40, -12))
-    pose = Pose(torso=32, holds=((0.97, 1.0), (0.97, 0.94)), bend=-1, legs=legs, x=-0.55)
+    pose = Pose(torso=32, holds=((0.78, 1.0), (0.78, 0.94)), bend=-1, legs=legs, x=-0.42)
     return Moment((pose,), (Thing("box", (0.42, 0.0), (0.8, 1.15)),))
 
 
