@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from r21d_lib import __version__
-from r21d_lib.errors import R21DError
+from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.files import BUILD, DATA_SPLITS, FIGURES
 
 # The heavy imports (torch, papermill) stand in the commands, so that --help answers at once.
@@ -188,6 +188,56 @@ def evaluate(
     table = evaluation.per_class(result).sort_values("accuracy")
     typer.echo(table.to_string(index=False, float_format="{:.2f}".format))
     typer.echo(f"every score is in {path}")
+
+
+@app.command(epilog="**Examples:** `r21d weights` · `r21d weights 34`")
+def weights(
+    pattern: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+) -> None:
+    """List the weights that can be loaded by name, with what they are and how accurate they were."""
+    from r21d_lib import checkpoints
+
+    header = ("name", "network", "classes", "frames", "fps", "video@1", "trained on")
+    lines: list[tuple[str, ...]] = [header]
+    for name in checkpoints.shipped():
+        card = checkpoints.read_card(name)
+        network = f"{card.network.name}_{card.network.depth}"
+        lines.append(
+            (name, network, str(len(card.classes)), str(card.clips.clip_len), "30", "", "shipped")
+        )
+    for entry in checkpoints.published().values():
+        video = f"{entry.accuracy['video@1']:.3f}" if "video@1" in entry.accuracy else ""
+        columns = (entry.num_classes, entry.clip_len, entry.fps)
+        numbers = [str(value) if value else "?" for value in columns]
+        lines.append((entry.name, entry.network, *numbers, video, entry.trained_on))
+    lines = [header, *(line for line in lines[1:] if pattern in line[0])]
+    if len(lines) == 1:
+        raise SettingsError(f"no weights have {pattern!r} in their name: see `r21d weights`")
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        typer.echo(
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        )
+
+
+@app.command(
+    epilog="**Examples:** `r21d convert r2.5d_d34_l32.pkl kinetics.safetensors` · "
+    "`r21d convert torchvision/r2plus1d_18 r2plus1d_18.safetensors` · "
+    "`r21d convert mine.pth mine.safetensors --labels classes.json`"
+)
+def convert(
+    source: Annotated[str, typer.Argument(help="A weight file, or a name that `r21d weights` lists.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="The file's class names: a JSON list, or one a line.")
+    ] = None,
+) -> None:
+    """Write any known weight file (Caffe2 .pkl, .pth, .safetensors) as safetensors with its card."""
+    from r21d_lib import checkpoints
+
+    names = checkpoints.read_labels(labels) if labels else None
+    typer.echo(checkpoints.convert(source, target, file_classes=names))
+    typer.echo(f"wrote {target}")
 
 
 @app.command("pretrain-figures", epilog="**Example:** `r21d pretrain-figures --install`")

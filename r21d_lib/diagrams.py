@@ -16,6 +16,7 @@ from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from r21d_lib.convolutions import midplanes
+from r21d_lib.counting import Stage
 
 # Distinguishable with any colour vision (after Okabe and Ito, and Tol).
 SPACE, TIME, BOTH, TURNS = "#0072B2", "#E69F00", "#009E73", "#882255"
@@ -234,3 +235,123 @@ def _draw_frames(ax: Axes, covered: Set[tuple[int, int, int]], colour: str) -> N
     ax.set(xlim=(-1.3, 13.2), ylim=(-1.0, 5.8))
     ax.set_aspect("equal")
     ax.axis("off")
+
+
+def network_flow(stages: Sequence[Stage], kinds: Sequence[str], *, title: str = "") -> Figure:
+    """Draw what the groups of a network make of a clip, after the paper's table 1.
+
+    A box is as wide as its output has frames and as high as it has pixels; the colour is the kind of
+    convolution, and the lines below say what one value of the output is computed from.
+
+    Args:
+        stages: from `counting.count_stages`.
+        kinds: "2d", "3d" or "2+1d" of each of the five groups.
+        title: above the drawing.
+    """
+    groups = [stage for stage in stages if stage.name.startswith("conv")]
+    figure = Figure(11, 3.6)
+    ax = figure.subplots()
+    frames, pixels = groups[0].shape[1], groups[0].shape[2]
+    for column, (stage, kind) in enumerate(zip(groups, kinds, strict=True)):
+        channels, t, h, _ = stage.shape
+        width, height = max(0.06, 0.8 * t / frames), max(0.12, 2.0 * h / pixels)
+        box = Rectangle((column - width / 2, 1.0 - height / 2), width, height, color=KIND_COLOURS[kind])
+        ax.add_patch(box)
+        ax.text(column, 2.3, f"{stage.name}, {_KIND_LABELS[kind]}", ha="center", fontweight="bold")
+        lines = (
+            f"{channels} × {t} × {h} × {h}",
+            f"{stage.parameters / 1e6:.2f} M parameters",
+            f"{stage.multiply_adds / 1e9:.2f} G multiply-adds",
+            f"sees {_extent(stage.sees_frames, frames)} of {stage.sees_pixels} px",
+        )
+        for line, text in enumerate(lines):
+            ax.text(column, -0.35 - 0.33 * line, text, ha="center", fontsize=10)
+    ax.set(xlim=(-0.55, len(groups) - 0.45), ylim=(-1.6, 2.75))
+    ax.axis("off")
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _extent(sees: int, frames: int) -> str:
+    return "all frames" if sees >= 2 * frames else f"{sees} frame{'s' if sees > 1 else ''}"
+
+
+def stage_costs(networks: Mapping[str, Sequence[Stage]]) -> Figure:
+    """Show where networks keep their parameters and where they spend their multiply-adds, by group.
+
+    Args:
+        networks: a name to its stages.
+    """
+    figure = Figure(11, 0.9 + 0.5 * len(networks))
+    axes = figure.subplots(1, 2, sharey=True)
+    rows = np.arange(len(networks))
+    labels = ("parameters [millions]", "multiply-adds [10⁹]")
+    names = [stage.name for stage in next(iter(networks.values()))]
+    shades = ["#D7E3EE", "#B5C9DB", "#8DA9C4", "#5D84A8", "#34618C", "#1F3B5B"]
+    for ax, cost, unit, label in zip(
+        axes, ("parameters", "multiply_adds"), (1e6, 1e9), labels, strict=True
+    ):
+        left = np.zeros(len(networks))
+        for number, name in enumerate(names):
+            values = np.array([getattr(stages[number], cost) / unit for stages in networks.values()])
+            ax.barh(rows, values, left=left, color=shades[number], label=name, height=0.7)
+            left += values
+        for row, total in enumerate(left):
+            ax.text(total + 0.01 * left.max(), row, f"{total:.1f}", va="center", fontsize=9)
+        ax.set(xlabel=label, xlim=(0, 1.12 * left.max()))
+        open_axes(ax)
+    axes[0].set_yticks(rows, list(networks))
+    axes[0].invert_yaxis()
+    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    return figure
+
+
+def accuracy_against_compute(points: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
+    """Set accuracy against multiply-adds; the clip lengths of one network are joined by a line.
+
+    Args:
+        points: a row a network and clip length, with the columns network, frames, GFLOPs, accuracy
+            (percent).
+        kinds: the network to "2d", "3d", "2+1d" or "mixed", which gives the colour.
+    """
+    figure = Figure(10, 5.6)
+    ax = figure.subplots()
+    for name, rows in points.groupby("network", sort=False):
+        colour = KIND_COLOURS.get(kinds[str(name)], PLAIN)
+        ax.plot(rows["GFLOPs"], rows["accuracy"], color=colour, alpha=0.5, zorder=1)
+        for _, row in rows.iterrows():
+            filled = colour if row["frames"] == points["frames"].max() else "white"
+            ax.scatter(row["GFLOPs"], row["accuracy"], s=50, color=filled, edgecolor=colour, zorder=2)
+    _label_points(ax, points[points["frames"] == points["frames"].max()])
+    shortest, longest = points["frames"].min(), points["frames"].max()
+    ax.set(
+        xlabel=f"multiply-adds for one clip [10⁹]; open: {shortest} frames, filled: {longest} frames",
+        ylabel="published video@1 on Kinetics-400 [%]",
+    )
+    ax.grid(alpha=0.3)
+    open_axes(ax)
+    return figure
+
+
+def _label_points(ax: Axes, points: pd.DataFrame) -> None:
+    """Write the networks' names above their points, on the crowded right side in a column."""
+    edge = float(points["GFLOPs"].max())
+    height = np.inf
+    for _, row in points.sort_values("accuracy", ascending=False).iterrows():
+        x, y = float(row["GFLOPs"]), float(row["accuracy"])
+        if x < 0.8 * edge:
+            ax.annotate(
+                row["network"], (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9
+            )
+            continue
+        height = min(y, height - 0.45)
+        ax.annotate(
+            row["network"],
+            (x, y),
+            (edge + 2.5, height),
+            va="center",
+            fontsize=9,
+            arrowprops={"arrowstyle": "-", "color": PLAIN, "linewidth": 0.7, "shrinkB": 5},
+        )
+    ax.set_xlim(right=edge + 6)

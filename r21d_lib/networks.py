@@ -26,12 +26,20 @@ from r21d_lib.errors import SettingsError
 
 ConvKind = Literal["2d", "3d", "2+1d"]
 
+Pool = Literal["none", "space", "space-time"]
+POOLS: tuple[Pool, ...] = ("none", "space", "space-time")
+
 # Blocks in conv2_x..conv5_x (VMZ's block configurations; the paper's own study uses 18 and 34).
 BLOCKS: dict[int, tuple[int, int, int, int]] = {
     10: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
 }
+BOTTLENECK_DEPTHS = (50, 101, 152)
+EXPANSION = 4  # a bottleneck's output is this much wider than its inside
 
 
 def _kinds(first: ConvKind, num_first: int, then: ConvKind) -> tuple[ConvKind, ...]:
@@ -63,15 +71,19 @@ class NetworkSettings:
 
     Attributes:
         name: one of `NETWORK_NAMES`.
-        depth: 10, 18 or 34.
+        depth: 10, 18 or 34 of two-convolution blocks, 50, 101 or 152 of bottlenecks.
         num_classes: size of the last linear layer.
-        width: channels after conv1; the groups have 1, 2, 4 and 8 times as many. 64 in the paper.
+        width: channels after conv1; the groups have 1, 2, 4 and 8 times as many (bottlenecks inside;
+            their outputs are 4 times wider). 64 in the paper.
         midplane_rule: "conv" applies the (2+1)D rule to every convolution (paper, VMZ, IG-65M),
-            "block" once per residual block (torchvision).
+            "block" once per residual block, to its input and its width (torchvision).
         stem_midplanes: channels between the two steps of R(2+1)D's conv1; None is 45, the released
             networks' value, scaled by width / 64.
         bn_eps: epsilon of every batch norm: 1e-3 in the released networks, 1e-5 in torchvision.
         clip_len: frames in a clip; only R2D needs it, because its conv1 takes them all in.
+        stem_t: frames that a 3D or (2+1)D conv1 spans: 3 in the paper, 7 in kenshohara's networks.
+        pool1: max-pooling after conv1: "none" in the paper; "space" halves height and width (an
+            option of VMZ for large pictures), "space-time" the frames too (kenshohara).
     """
 
     name: str
@@ -82,6 +94,8 @@ class NetworkSettings:
     stem_midplanes: int | None = None
     bn_eps: float = 1e-3
     clip_len: int | None = None
+    stem_t: int = 3
+    pool1: Pool = "none"
 
     def __post_init__(self) -> None:
         if self.name not in GROUPS:
@@ -98,12 +112,25 @@ class NetworkSettings:
             raise SettingsError(
                 f"midplane_rule {self.midplane_rule!r} is unknown: choose {_or(MIDPLANE_RULES)}"
             )
+        if self.pool1 not in POOLS:
+            raise SettingsError(f"pool1 {self.pool1!r} is unknown: choose {_or(POOLS)}")
         if self.num_classes < 1 or self.width < 1:
             raise SettingsError(
                 f"num_classes and width must be 1 or more, got {self.num_classes} and {self.width}"
             )
+        if self.stem_midplanes is not None and self.stem_midplanes < 1:
+            raise SettingsError(f"stem_midplanes must be 1 or more, got {self.stem_midplanes}")
+        if self.bn_eps <= 0:
+            raise SettingsError(f"bn_eps must be above 0, got {self.bn_eps}")
+        if self.stem_t < 1 or self.stem_t % 2 == 0:
+            raise SettingsError(f"stem_t must be odd, 1 or more, got {self.stem_t}")
         if self.name == "r2d" and (self.clip_len is None or self.clip_len < 1):
             raise SettingsError("r2d folds all frames into conv1: give it clip_len, 1 or more")
+
+    @property
+    def bottleneck(self) -> bool:
+        """Tell whether the blocks have three convolutions, the outer two 1x1x1."""
+        return self.depth in BOTTLENECK_DEPTHS
 
     @property
     def resolved_stem_midplanes(self) -> int:
@@ -154,17 +181,59 @@ class ResidualBlock(nn.Module):
             nn.BatchNorm3d(out_planes, eps=eps),
         )
         self.relu = nn.ReLU(inplace=True)
-        self.downsample: nn.Sequential | None = None
-        if stride != (1, 1, 1) or in_planes != out_planes:
-            self.downsample = nn.Sequential(
-                nn.Conv3d(in_planes, out_planes, kernel_size=1, stride=stride, bias=False),
-                nn.BatchNorm3d(out_planes, eps=eps),
-            )
+        self.downsample = _projection(in_planes, out_planes, stride, eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, shape as in the class docstring."""
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.relu(self.conv2(self.conv1(x)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """Three convolutions and a shortcut: 1x1x1 to `planes`, one over space and time, 1x1x1 to 4 planes.
+
+    Input (N, in_planes, T, H, W), output (N, 4 planes, T / stride, H / stride, W / stride). The stride
+    is the middle convolution's. Source: VMZ's networks with 50 layers and more; the paper has none.
+    """
+
+    def __init__(
+        self, in_planes: int, planes: int, *, kind: ConvKind, stride: Stride, settings: NetworkSettings
+    ) -> None:
+        super().__init__()
+        eps, out_planes = settings.bn_eps, EXPANSION * planes
+        mid = midplanes(in_planes, planes) if settings.midplane_rule == "block" else None
+        stride = (1, *stride[1:]) if kind == "2d" else stride
+        self.conv1 = nn.Sequential(
+            nn.Conv3d(in_planes, planes, kernel_size=1, bias=False),
+            nn.BatchNorm3d(planes, eps=eps),
+            nn.ReLU(inplace=True),
+        )
+        self.conv2 = nn.Sequential(
+            _convolution(kind, planes, planes, stride, mid, eps),
+            nn.BatchNorm3d(planes, eps=eps),
+            nn.ReLU(inplace=True),
+        )
+        self.conv3 = nn.Sequential(
+            nn.Conv3d(planes, out_planes, kernel_size=1, bias=False),
+            nn.BatchNorm3d(out_planes, eps=eps),
+        )
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _projection(in_planes, out_planes, stride, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, shape as in the class docstring."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(self.conv3(self.conv2(self.conv1(x))) + shortcut)
+
+
+def _projection(in_planes: int, out_planes: int, stride: Stride, bn_eps: float) -> nn.Sequential | None:
+    """Build a block's shortcut where the shape changes, None where it is the identity."""
+    if stride == (1, 1, 1) and in_planes == out_planes:
+        return None
+    return nn.Sequential(
+        nn.Conv3d(in_planes, out_planes, kernel_size=1, stride=stride, bias=False),
+        nn.BatchNorm3d(out_planes, eps=bn_eps),
+    )
 
 
 def _convolution(
@@ -200,12 +269,12 @@ def _stem(settings: NetworkSettings) -> nn.Sequential:
     if kind == "2d":
         return nn.Sequential(Conv2d(3, width, d=7, stride=stride), *tail)
     if kind == "3d":
-        return nn.Sequential(Conv3d(3, width, t=3, d=7, stride=stride), *tail)
+        return nn.Sequential(Conv3d(3, width, t=settings.stem_t, d=7, stride=stride), *tail)
     factorized = Conv2Plus1d(
         3,
         width,
         mid_planes=settings.resolved_stem_midplanes,
-        t=3,
+        t=settings.stem_t,
         d=7,
         stride=stride,
         bn_eps=eps,
@@ -226,34 +295,50 @@ class VideoResNet(nn.Module):
         super().__init__()
         self.settings = settings
         self.stem = _stem(settings)
+        self.pool1 = _pool(settings.pool1)
         planes = settings.width
         for group, num_blocks in enumerate(BLOCKS[settings.depth], start=1):
-            out_planes = settings.width * 2 ** (group - 1)
+            group_width = settings.width * 2 ** (group - 1)
             blocks = []
             for index in range(num_blocks):
                 strided = group > 1 and index == 0
+                block = Bottleneck if settings.bottleneck else ResidualBlock
                 blocks.append(
-                    ResidualBlock(
+                    block(
                         planes,
-                        out_planes,
+                        group_width,
                         kind=GROUPS[settings.name][group],
                         stride=(2, 2, 2) if strided else (1, 1, 1),
                         settings=settings,
                     )
                 )
-                planes = out_planes
+                planes = group_width * (EXPANSION if settings.bottleneck else 1)
             setattr(self, f"layer{group}", nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool3d(1)
         self.fc = nn.Linear(planes, settings.num_classes)
         self.apply(_initialise)
 
     def stages(self) -> dict[str, nn.Module]:
-        """Return the five groups in order, under the paper's names conv1, conv2_x, ..., conv5_x."""
+        """Return the five groups in order, under the paper's names conv1, conv2_x, ..., conv5_x.
+
+        Where there is a pool1, it stands between the first two.
+        """
+        pool = {} if self.pool1 is None else {"pool1": self.pool1}
         groups = {f"conv{g + 1}_x": self.get_submodule(f"layer{g}") for g in range(1, 5)}
-        return {"conv1": self.stem, **groups}
+        return {"conv1": self.stem, **pool, **groups}
 
     def forward_features(self, clips: Tensor) -> Tensor:
-        """Return the map before pooling: (N, 3, T, H, W) to (N, 8 width, T', H', W')."""
+        """Return the map before pooling: (N, 3, T, H, W) to (N, C, T', H', W').
+
+        C is 8 times the width, 32 times with bottlenecks.
+
+        Raises:
+            SettingsError: if the clips are not (N, 3, T, H, W), or of another length than an R2D's.
+        """
+        if clips.ndim != 5 or clips.shape[1] != 3:
+            raise SettingsError(
+                f"a network takes clips of (N, 3, frames, height, width) and got {tuple(clips.shape)}"
+            )
         clip_len = self.settings.clip_len
         if self.settings.name == "r2d" and clips.shape[2] != clip_len:
             raise SettingsError(
@@ -276,6 +361,13 @@ class VideoResNet(nn.Module):
         self.settings = NetworkSettings(**{**asdict(self.settings), "num_classes": num_classes})
 
 
+def _pool(kind: Pool) -> nn.MaxPool3d | None:
+    if kind == "none":
+        return None
+    t = 1 if kind == "space" else 3
+    return nn.MaxPool3d((t, 3, 3), stride=(1 if t == 1 else 2, 2, 2), padding=(t // 2, 1, 1))
+
+
 def _initialise(module: nn.Module) -> None:
     """Draw He-normal (fan-out) convolutions and N(0, 0.01) linear weights, as torchvision does."""
     if isinstance(module, nn.Conv3d):
@@ -295,19 +387,16 @@ def build_network(
     stem_midplanes: int | None = None,
     bn_eps: float = 1e-3,
     clip_len: int | None = None,
+    stem_t: int = 3,
+    pool1: Pool = "none",
     seed: int | None = None,
 ) -> VideoResNet:
     """Build a network of the paper with random weights.
 
     Args:
         name: r2d, fr2d, r3d, mc2..mc5, rmc2..rmc5 or r2plus1d.
-        depth: 10, 18 or 34 layers.
-        num_classes: size of the last layer.
-        width: channels after conv1 (64 in the paper).
-        midplane_rule: "conv" (paper) or "block" (torchvision).
-        stem_midplanes: R(2+1)D's stem; None is 45 * width / 64.
-        bn_eps: epsilon of the batch norms.
-        clip_len: frames in a clip, needed by r2d alone.
+        depth, num_classes, width, midplane_rule, stem_midplanes, bn_eps, clip_len, stem_t, pool1: see
+            `NetworkSettings`; the defaults are the paper's network as released.
         seed: draws the weights from this seed without touching the global generator; None draws
             them from the global generator.
 
@@ -320,10 +409,24 @@ def build_network(
         torch.Size([1, 51])
     """
     settings = NetworkSettings(
-        name, depth, num_classes, width, midplane_rule, stem_midplanes, bn_eps, clip_len
+        name=name,
+        depth=depth,
+        num_classes=num_classes,
+        width=width,
+        midplane_rule=midplane_rule,
+        stem_midplanes=stem_midplanes,
+        bn_eps=bn_eps,
+        clip_len=clip_len,
+        stem_t=stem_t,
+        pool1=pool1,
     )
     if seed is None:
         return VideoResNet(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VideoResNet(settings)
+
+
+def list_networks() -> list[str]:
+    """Return every network by name and depth, such as "r2plus1d_34": what `hubconf.py` offers."""
+    return [f"{name}_{depth}" for name in NETWORK_NAMES for depth in BLOCKS]

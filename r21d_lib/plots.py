@@ -201,6 +201,48 @@ def accuracy_bars(
     return figure
 
 
+def named_values(values: Mapping[str, float], *, label: str) -> Figure:
+    """Draw one number a name as a dot on a line of its own, the first on top.
+
+    Args:
+        values: by name.
+        label: of the numbers, with their unit.
+    """
+    figure = Figure(8.5, 0.9 + 0.28 * len(values))
+    ax = figure.subplots()
+    numbers = np.array(list(values.values()))
+    ax.hlines(range(len(values)), numbers.min() - 1, numbers, color=PLAIN, linewidth=1)
+    ax.scatter(numbers, range(len(values)), color=CHOSEN, zorder=2)
+    for row, value in enumerate(numbers):
+        ax.annotate(
+            f"{value:.1f}", (value, row), xytext=(7, 0), textcoords="offset points", va="center"
+        )
+    ax.set_yticks(range(len(values)), list(values))
+    ax.invert_yaxis()
+    ax.set(xlabel=label, xlim=(numbers.min() - 1, numbers.max() + 1))
+    open_axes(ax)
+    return figure
+
+
+def running_values(runs: Mapping[str, Sequence[float]], *, truth: float) -> Figure:
+    """Draw how running statistics move from batch to batch, and the value that they estimate.
+
+    Args:
+        runs: a name to one value after each batch.
+        truth: the value that all estimate, drawn dotted.
+    """
+    figure = Figure(9, 3.2)
+    ax = figure.subplots()
+    for (name, values), (colour, _) in zip(runs.items(), reversed(_RUN_STYLES[:2]), strict=False):
+        ax.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.2, label=name)
+    ax.axhline(truth, color="black", linestyle=":", linewidth=1.2, label="true mean")
+    ax.set(xlabel="batch", ylabel="running mean")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3, frameon=False)
+    ax.grid(alpha=0.3)
+    open_axes(ax)
+    return figure
+
+
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     """Draw (classes, classes) counts, a row a true class, coloured by the share of its row.
 

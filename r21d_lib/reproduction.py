@@ -22,6 +22,8 @@ NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
 NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "00_start_here": (),
     "02_spatiotemporal_convolutions": (),
+    "03_the_networks": (),
+    "05_checkpoints": (),
     "06_finetune_hmdb51": ("00_start_here",),
     "07_evaluate_hmdb51": ("06_finetune_hmdb51",),
 }

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from r21d_lib import checkpoints
-from r21d_lib.checkpoints import Card
+from r21d_lib.checkpoints import Card, loading
 from r21d_lib.clips import ClipSettings
 from r21d_lib.errors import CheckpointError
 from r21d_lib.files import sha256
@@ -74,7 +74,9 @@ def test_missing_damaged_and_foreign_files(saved, tmp_path):
 
     foreign = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"x": torch.zeros(1)}, foreign)
-    with pytest.raises(CheckpointError, match="carries no card"):
+    with pytest.raises(
+        CheckpointError, match=r"stem\.0\.weight is missing: this is no network of the paper"
+    ):
         checkpoints.load(foreign)
 
 
@@ -93,7 +95,7 @@ def test_the_shipped_checkpoint_is_whole_small_and_described():
 def test_an_altered_shipped_file_is_refused(tmp_path, monkeypatch):
     for path in checkpoints.SHIPPED.iterdir():
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path)
+    monkeypatch.setattr(loading, "SHIPPED", tmp_path)
     target = tmp_path / "r2plus1d_10_figures.safetensors"
     data = bytearray(target.read_bytes())
     data[-1] ^= 1

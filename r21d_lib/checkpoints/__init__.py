@@ -1,0 +1,30 @@
+"""Weight files: every published form in, safetensors with a card out, heads replaced aloud."""
+
+from r21d_lib.checkpoints.cards import Card, save, unnamed
+from r21d_lib.checkpoints.loading import (
+    SHIPPED,
+    LoadReport,
+    convert,
+    load,
+    read_card,
+    read_labels,
+    shipped,
+)
+from r21d_lib.checkpoints.names import to_caffe2
+from r21d_lib.checkpoints.zoo import Published, published
+
+__all__ = [
+    "SHIPPED",
+    "Card",
+    "LoadReport",
+    "Published",
+    "convert",
+    "load",
+    "published",
+    "read_card",
+    "read_labels",
+    "save",
+    "shipped",
+    "to_caffe2",
+    "unnamed",
+]
