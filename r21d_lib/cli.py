@@ -110,6 +110,62 @@ def splits(
     typer.echo("\n".join(f"wrote {path}" for path in written))
 
 
+@app.command(
+    epilog="**Examples:** `r21d prepare hmdb51 ~/Downloads/hmdb51_org.rar` · "
+    "`r21d prepare hmdb51 ~/hmdb51_rars --to /data/hmdb51`"
+)
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="hmdb51.")],
+    source: Annotated[
+        Path, typer.Argument(help="hmdb51_org.rar, a .zip, or a folder of class archives or folders.")
+    ],
+    to: Annotated[
+        Path | None, typer.Option(help="The folder to fill; build/data/hmdb51 where not given.")
+    ] = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Bring a data set's files into the form that training reads; goes on where it was stopped."""
+    from r21d_lib.datasets import hmdb51
+
+    _check_dataset(dataset)
+    folder = to or hmdb51.default_folder()
+    made = hmdb51.prepare_files(source, folder, workers=workers)
+    typer.echo(f"{len(made)} classes were added to {folder}; next: r21d doctor hmdb51 {folder}")
+
+
+@app.command(
+    epilog="**Examples:** `r21d doctor hmdb51` · `r21d doctor hmdb51 /data/hmdb51 --no-decode`"
+)
+def doctor(
+    dataset: Annotated[str, typer.Argument(help="hmdb51.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="The class folders; $R21D_HMDB51 where not given.")
+    ] = None,
+    decode: Annotated[bool, typer.Option(help="Decode every clip, not only look at names.")] = True,
+    workers: WorkersOption = None,
+) -> None:
+    """Check a data set's classes, names, counts and files, and say how to mend what is wrong.
+
+    Exits with 1 if something is wrong.
+    """
+    from r21d_lib.datasets import hmdb51
+
+    _check_dataset(dataset)
+    root = folder or hmdb51.default_folder()
+    findings = hmdb51.examine(root, decode=decode, workers=workers)
+    for finding in findings:
+        typer.echo(f"{finding.level}: {finding.text}")
+    wrong = sum(finding.level == "wrong" for finding in findings)
+    if wrong:
+        raise typer.Exit(1)
+    typer.echo(f"{root} holds all of HMDB51's three splits" + ("" if decode else " (not decoded)"))
+
+
+def _check_dataset(name: str) -> None:
+    if name != "hmdb51":
+        raise SettingsError(f"no data set {name!r} can be prepared or checked: choose hmdb51")
+
+
 @app.command(epilog="**Example:** `r21d draw` writes figures/*.png")
 def draw(
     to: Annotated[Path, typer.Option(help="Folder of the pictures.")] = FIGURES,

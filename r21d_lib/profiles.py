@@ -5,7 +5,6 @@ HMDB51, the paper's 34-layer network on 32 frames, a GPU. Nothing else in a note
 the profile.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,16 +46,16 @@ class Profile:
     num_clips: int = 10
 
     def folder(self) -> Path:
-        """Return the data set's folder: build/data/... or, for HMDB51, $R21D_HMDB51."""
+        """Return the data set's folder: build/data/..., for HMDB51 $R21D_HMDB51 where it is set."""
         if self.name == "figures":
             return BUILD / "data" / "action_figures"
-        root = os.environ.get("R21D_HMDB51")
-        if not root:
+        folder = hmdb51.default_folder()
+        if not folder.is_dir():
             raise DatasetError(
-                "profile hmdb51 needs HMDB51's videos: set R21D_HMDB51 to the folder that holds "
-                "its 51 class folders"
+                f"profile hmdb51 needs HMDB51's videos, and there is no {folder}: set R21D_HMDB51 to "
+                "the folder of its 51 class folders, or make it with `r21d prepare hmdb51 SOURCE`"
             )
-        return Path(root)
+        return folder
 
     def video_list(self, part: Part, *, split: int = 1) -> VideoList:
         """Return the train or test list of a split; draws ActionFigures if it is not there."""

@@ -1,13 +1,18 @@
-"""HMDB51: 6,766 clips of 51 actions; each official split trains on 70 and tests on 30 a class."""
+"""HMDB51's lists: 51 actions; each of three splits trains on 70 clips a class and tests on 30."""
 
+import csv
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from r21d_lib.datasets import listed
 from r21d_lib.errors import DatasetError
+from r21d_lib.files import BUILD, DATA_SPLITS
 
 NUM_CLASSES = 51
+NUM_CLIPS = 6766
+FOLDER = DATA_SPLITS / "hmdb51"
 CLIPS_PER_CLASS: dict[listed.Part, int] = {"train": 70, "test": 30}
 
 
@@ -41,3 +46,22 @@ def check_counts(classes: tuple[str, ...], parts: Mapping[str, listed.Part], spl
                     f"split {split} has {counts[name, part]} {part} videos of {name}, "
                     f"HMDB51 has {expected}: the list is incomplete"
                 )
+
+
+def default_folder() -> Path:
+    """Return where HMDB51's class folders are: $R21D_HMDB51, or build/data/hmdb51."""
+    named = os.environ.get("R21D_HMDB51")
+    return Path(named).expanduser() if named else BUILD / "data" / "hmdb51"
+
+
+def known_names() -> dict[str, int | None]:
+    """Return every clip that a split or the list of lengths names, with its frames where known.
+
+    The lengths (frames.csv) are other projects' counts, right to within a few frames.
+    """
+    names: dict[str, int | None] = {}
+    for split in listed.SPLITS:
+        names.update(dict.fromkeys(listed.read_split(FOLDER, split)[1]))
+    with open(FOLDER / "frames.csv", newline="") as lines:
+        names.update((row["video"], int(row["frames"])) for row in csv.DictReader(lines))
+    return names
