@@ -77,6 +77,28 @@ def clip_grid(clips: Mapping[str, np.ndarray], *, count: int = 8) -> Figure:
     return figure
 
 
+def clip_starts(starts: Mapping[str, Sequence[int]], *, num_frames: int, span: int) -> Figure:
+    """Draw which part of a video each of several clips covers, one panel a way of choosing.
+
+    Args:
+        starts: a title to the first frame of each clip.
+        num_frames: of the video.
+        span: frames that a clip covers.
+    """
+    rows = max(len(chosen) for chosen in starts.values())
+    figure = Figure(11, 0.9 + 0.2 * rows)
+    axes = figure.subplots(1, len(starts), sharey=True, squeeze=False)[0]
+    for ax, (title, chosen) in zip(axes, starts.items(), strict=True):
+        ax.barh(range(len(chosen)), span, left=list(chosen), height=0.7, color=CHOSEN)
+        ax.set(title=title, xlabel="frame of the video", xlim=(0, num_frames))
+        ax.invert_yaxis()
+        open_axes(ax)
+    axes[0].set_ylabel("clip")
+    axes[0].set_yticks(range(rows), [str(number + 1) for number in range(rows)], fontsize=8)
+    axes[0].set_ylim(rows - 0.4, -0.6)
+    return figure
+
+
 def single_frame(frames: np.ndarray, frame: int, *, title: str = "") -> Figure:
     """Show frame number `frame` of a (T, H, W, 3) uint8 video."""
     height, width = frames.shape[1:3]

@@ -21,6 +21,7 @@ NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
 # In the order in which they run; each with the notebooks whose files it reads.
 NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "00_start_here": (),
+    "01_videos_become_clips": (),
     "02_spatiotemporal_convolutions": (),
     "03_the_networks": (),
     "05_checkpoints": (),

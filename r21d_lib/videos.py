@@ -62,7 +62,8 @@ def decode(path: str | Path, *, decoder: Decoder = "auto") -> np.ndarray:
     Args:
         path: any container and codec that FFmpeg reads.
         decoder: "pyav" is the reference. "decord" fails where it is not installed. "auto" takes
-            decord where it gives PyAV's frames (8-bit 4:2:0, no B-frames, no rotation), else PyAV.
+            decord where it gives PyAV's frames (8-bit 4:2:0, no B-frames, no rotation; a pixel may
+            differ by one grey level, because its FFmpeg is older), else PyAV.
 
     Returns:
         (T, H, W, 3) uint8, RGB, turned upright where the file says so (telephones do).
