@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from r21d_lib.blocks import Bottleneck, ConvKind, ResidualBlock
 from r21d_lib.convolutions import (
     MIDPLANE_RULES,
     Conv2d,
@@ -20,11 +21,8 @@ from r21d_lib.convolutions import (
     Conv3d,
     MidplaneRule,
     Stride,
-    midplanes,
 )
 from r21d_lib.errors import SettingsError
-
-ConvKind = Literal["2d", "3d", "2+1d"]
 
 Pool = Literal["none", "space", "space-time"]
 POOLS: tuple[Pool, ...] = ("none", "space", "space-time")
@@ -39,7 +37,6 @@ BLOCKS: dict[int, tuple[int, int, int, int]] = {
     152: (3, 8, 36, 3),
 }
 BOTTLENECK_DEPTHS = (50, 101, 152)
-EXPANSION = 4  # a bottleneck's output is this much wider than its inside
 
 
 def _kinds(first: ConvKind, num_first: int, then: ConvKind) -> tuple[ConvKind, ...]:
@@ -149,109 +146,6 @@ def _or(choices: Iterable[object]) -> str:
     return f"{', '.join(first)} or {last}"
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions and a shortcut: conv, BN, ReLU, conv, BN, add, ReLU.
-
-    Input (N, in_planes, T, H, W), output (N, out_planes, T / stride, H / stride, W / stride).
-    The shortcut is the identity, or a strided 1x1x1 convolution and BN where the shape changes.
-    Source: paper, section 3 and figure 1 ("vanilla" residual blocks without bottleneck).
-    """
-
-    def __init__(
-        self,
-        in_planes: int,
-        out_planes: int,
-        *,
-        kind: ConvKind,
-        stride: Stride,
-        settings: NetworkSettings,
-    ) -> None:
-        super().__init__()
-        eps = settings.bn_eps
-        shared_mid = midplanes(in_planes, out_planes) if settings.midplane_rule == "block" else None
-        # Temporal striding exists only where the strided convolution itself spans time.
-        stride = (1, *stride[1:]) if kind == "2d" else stride
-        self.conv1 = nn.Sequential(
-            _convolution(kind, in_planes, out_planes, stride, shared_mid, eps),
-            nn.BatchNorm3d(out_planes, eps=eps),
-            nn.ReLU(inplace=True),
-        )
-        self.conv2 = nn.Sequential(
-            _convolution(kind, out_planes, out_planes, (1, 1, 1), shared_mid, eps),
-            nn.BatchNorm3d(out_planes, eps=eps),
-        )
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _projection(in_planes, out_planes, stride, eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, shape as in the class docstring."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(self.conv2(self.conv1(x)) + shortcut)
-
-
-class Bottleneck(nn.Module):
-    """Three convolutions and a shortcut: 1x1x1 to `planes`, one over space and time, 1x1x1 to 4 planes.
-
-    Input (N, in_planes, T, H, W), output (N, 4 planes, T / stride, H / stride, W / stride). The stride
-    is the middle convolution's. Source: VMZ's networks with 50 layers and more; the paper has none.
-    """
-
-    def __init__(
-        self, in_planes: int, planes: int, *, kind: ConvKind, stride: Stride, settings: NetworkSettings
-    ) -> None:
-        super().__init__()
-        eps, out_planes = settings.bn_eps, EXPANSION * planes
-        mid = midplanes(in_planes, planes) if settings.midplane_rule == "block" else None
-        stride = (1, *stride[1:]) if kind == "2d" else stride
-        self.conv1 = nn.Sequential(
-            nn.Conv3d(in_planes, planes, kernel_size=1, bias=False),
-            nn.BatchNorm3d(planes, eps=eps),
-            nn.ReLU(inplace=True),
-        )
-        self.conv2 = nn.Sequential(
-            _convolution(kind, planes, planes, stride, mid, eps),
-            nn.BatchNorm3d(planes, eps=eps),
-            nn.ReLU(inplace=True),
-        )
-        self.conv3 = nn.Sequential(
-            nn.Conv3d(planes, out_planes, kernel_size=1, bias=False),
-            nn.BatchNorm3d(out_planes, eps=eps),
-        )
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _projection(in_planes, out_planes, stride, eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, shape as in the class docstring."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(self.conv3(self.conv2(self.conv1(x))) + shortcut)
-
-
-def _projection(in_planes: int, out_planes: int, stride: Stride, bn_eps: float) -> nn.Sequential | None:
-    """Build a block's shortcut where the shape changes, None where it is the identity."""
-    if stride == (1, 1, 1) and in_planes == out_planes:
-        return None
-    return nn.Sequential(
-        nn.Conv3d(in_planes, out_planes, kernel_size=1, stride=stride, bias=False),
-        nn.BatchNorm3d(out_planes, eps=bn_eps),
-    )
-
-
-def _convolution(
-    kind: ConvKind,
-    in_planes: int,
-    out_planes: int,
-    stride: Stride,
-    mid_planes: int | None,
-    bn_eps: float,
-) -> nn.Module:
-    """Build one 3x3x3, 1x3x3 or factorized convolution of a residual block."""
-    if kind == "2d":
-        return Conv2d(in_planes, out_planes, stride=stride)
-    if kind == "3d":
-        return Conv3d(in_planes, out_planes, stride=stride)
-    return Conv2Plus1d(in_planes, out_planes, mid_planes=mid_planes, stride=stride, bn_eps=bn_eps)
-
-
 def _stem(settings: NetworkSettings) -> nn.Sequential:
     """Build conv1: 7x7 pixels with stride 2, and 1, 3 or all frames deep."""
     width, eps = settings.width, settings.bn_eps
@@ -309,10 +203,11 @@ class VideoResNet(nn.Module):
                         group_width,
                         kind=GROUPS[settings.name][group],
                         stride=(2, 2, 2) if strided else (1, 1, 1),
-                        settings=settings,
+                        midplane_rule=settings.midplane_rule,
+                        bn_eps=settings.bn_eps,
                     )
                 )
-                planes = group_width * (EXPANSION if settings.bottleneck else 1)
+                planes = group_width * block.expansion
             setattr(self, f"layer{group}", nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool3d(1)
         self.fc = nn.Linear(planes, settings.num_classes)

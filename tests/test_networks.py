@@ -29,20 +29,12 @@ def test_the_twelve_names():
 
 
 @pytest.mark.parametrize("name", NETWORK_NAMES)
-def test_every_network_runs_and_every_parameter_learns(name):
-    net = build_network(name, 10, num_classes=5, width=8, clip_len=8, seed=0)
+@pytest.mark.parametrize(("depth", "width"), [(10, 8), (50, 4)])
+def test_every_network_runs_and_every_parameter_learns(name, depth, width):
+    net = build_network(name, depth, num_classes=5, width=width, clip_len=8, seed=0)
     clips = torch.randn(2, 3, 8, 32, 32)
-    assert net.eval().forward_features(clips).shape == (2, 64, FINAL_FRAMES[name], 2, 2)
-    net.train()(clips).square().sum().backward()
-    without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
-    assert without == []
-
-
-@pytest.mark.parametrize("name", NETWORK_NAMES)
-def test_bottlenecks_run_and_every_parameter_learns(name):
-    net = build_network(name, 50, num_classes=5, width=4, clip_len=8, seed=0)
-    clips = torch.randn(2, 3, 8, 32, 32)
-    assert net.eval().forward_features(clips).shape == (2, 128, FINAL_FRAMES[name], 2, 2)
+    channels = 8 * width * (4 if depth == 50 else 1)
+    assert net.eval().forward_features(clips).shape == (2, channels, FINAL_FRAMES[name], 2, 2)
     net.train()(clips).square().sum().backward()
     without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
+from r21d_lib.blocks import ConvKind
 from r21d_lib.checkpoints.names import NamedWeights
 from r21d_lib.convolutions import MidplaneRule, midplanes
 from r21d_lib.errors import CheckpointError, SettingsError
@@ -13,7 +14,6 @@ from r21d_lib.networks import (
     BLOCKS,
     BOTTLENECK_DEPTHS,
     GROUPS,
-    ConvKind,
     NetworkSettings,
     Pool,
     VideoResNet,

@@ -8,7 +8,7 @@ interruptions change nothing.
 import json
 import os
 import zlib
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -148,17 +148,11 @@ def generate(
     with ProcessPoolExecutor(
         min(workers or os.cpu_count() or 1, len(todo)), mp_context=get_context("spawn")
     ) as pool:
-        jobs = [pool.submit(_write_clip, clip, path) for clip, path in todo]
-        bar = tqdm(total=len(jobs), desc="draw", unit="clip", disable=not progress, delay=2)
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        finally:
-            bar.close()
+        written = pool.map(_write_clip, *zip(*todo, strict=True))
+        for _ in tqdm(
+            written, total=len(todo), desc="draw", unit="clip", disable=not progress, delay=2
+        ):
+            pass
 
 
 def load(

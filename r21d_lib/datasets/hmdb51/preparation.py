@@ -7,7 +7,8 @@ goes on with the classes that are missing.
 import os
 import shutil
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -88,18 +89,13 @@ def _make_all(
     todo: dict[str, Path], to: Path, hidden: Path, workers: int | None, progress: bool
 ) -> None:
     """Make the classes, several at a time: other programs and the disk do the work."""
+    make = partial(_make, to=to, hidden=hidden)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        jobs = [pool.submit(_make, name, place, to, hidden) for name, place in todo.items()]
-        bar = tqdm(total=len(jobs), desc="unpack", unit="class", disable=not progress, delay=2)
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        finally:
-            bar.close()
+        made = pool.map(make, todo, todo.values())
+        for _ in tqdm(
+            made, total=len(todo), desc="unpack", unit="class", disable=not progress, delay=2
+        ):
+            pass
 
 
 def _make(name: str, place: Path, to: Path, hidden: Path) -> None:
