@@ -41,21 +41,20 @@ class ResidualBlock(nn.Module):
         bn_eps: float,
     ) -> None:
         super().__init__()
-        eps = bn_eps
         shared_mid = midplanes(in_planes, out_planes) if midplane_rule == "block" else None
         # Temporal striding exists only where the strided convolution itself spans time.
         stride = (1, *stride[1:]) if kind == "2d" else stride
         self.conv1 = nn.Sequential(
-            _convolution(kind, in_planes, out_planes, stride, shared_mid, eps),
-            nn.BatchNorm3d(out_planes, eps=eps),
+            _convolution(kind, in_planes, out_planes, stride, shared_mid, bn_eps),
+            nn.BatchNorm3d(out_planes, eps=bn_eps),
             nn.ReLU(inplace=True),
         )
         self.conv2 = nn.Sequential(
-            _convolution(kind, out_planes, out_planes, (1, 1, 1), shared_mid, eps),
-            nn.BatchNorm3d(out_planes, eps=eps),
+            _convolution(kind, out_planes, out_planes, (1, 1, 1), shared_mid, bn_eps),
+            nn.BatchNorm3d(out_planes, eps=bn_eps),
         )
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _projection(in_planes, out_planes, stride, eps)
+        self.downsample = _projection(in_planes, out_planes, stride, bn_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, shape as in the class docstring."""
@@ -83,25 +82,25 @@ class Bottleneck(nn.Module):
         bn_eps: float,
     ) -> None:
         super().__init__()
-        eps, out_planes = bn_eps, self.expansion * planes
+        out_planes = self.expansion * planes
         mid = midplanes(in_planes, planes) if midplane_rule == "block" else None
         stride = (1, *stride[1:]) if kind == "2d" else stride
         self.conv1 = nn.Sequential(
             nn.Conv3d(in_planes, planes, kernel_size=1, bias=False),
-            nn.BatchNorm3d(planes, eps=eps),
+            nn.BatchNorm3d(planes, eps=bn_eps),
             nn.ReLU(inplace=True),
         )
         self.conv2 = nn.Sequential(
-            _convolution(kind, planes, planes, stride, mid, eps),
-            nn.BatchNorm3d(planes, eps=eps),
+            _convolution(kind, planes, planes, stride, mid, bn_eps),
+            nn.BatchNorm3d(planes, eps=bn_eps),
             nn.ReLU(inplace=True),
         )
         self.conv3 = nn.Sequential(
             nn.Conv3d(planes, out_planes, kernel_size=1, bias=False),
-            nn.BatchNorm3d(out_planes, eps=eps),
+            nn.BatchNorm3d(out_planes, eps=bn_eps),
         )
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _projection(in_planes, out_planes, stride, eps)
+        self.downsample = _projection(in_planes, out_planes, stride, bn_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, shape as in the class docstring."""

@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from r21d_lib.counting import count_parameters
 from r21d_lib.diagrams import (
     BOTH,
     CHOSEN,
@@ -344,7 +345,7 @@ def write_figures(folder: Path) -> list[Path]:
     """Write the figures that need no data: factorization.png and networks.png; return their paths."""
     with torch.device("meta"):
         nets = {PAPER_NAMES[name]: build_network(name, 18, clip_len=8) for name in GROUPS}
-    parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
+    parameters = {name: count_parameters(net) for name, net in nets.items()}
     groups = {PAPER_NAMES[name]: kinds for name, kinds in GROUPS.items()}
     figures = {"factorization.png": kernels(), "networks.png": network_groups(groups, parameters)}
     for name, figure in figures.items():

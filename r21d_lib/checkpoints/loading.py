@@ -3,7 +3,9 @@
 import difflib
 import json
 import logging
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,9 +14,9 @@ from r21d_lib.checkpoints import zoo
 from r21d_lib.checkpoints.cards import Card, read_own_card, read_own_tensors, save, unnamed
 from r21d_lib.checkpoints.names import NamedWeights, from_caffe2, from_torch
 from r21d_lib.checkpoints.pickles import file_kind, read_caffe2, read_torch
-from r21d_lib.checkpoints.shapes import infer_settings, take_tensors
+from r21d_lib.checkpoints.shapes import build_filled, infer_settings
 from r21d_lib.clips import ClipSettings
-from r21d_lib.errors import CheckpointError, SettingsError
+from r21d_lib.errors import CheckpointError, SettingsError, few
 from r21d_lib.files import sha256
 from r21d_lib.networks import NetworkSettings, Pool, VideoResNet
 
@@ -41,9 +43,9 @@ class LoadReport:
     grammar: str
     card: Card
     loaded: tuple[str, ...]
-    replaced: tuple[str, ...] = field(default=())
-    missing: tuple[str, ...] = field(default=())
-    unexpected: tuple[str, ...] = field(default=())
+    replaced: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
 
     @property
     def head(self) -> str:
@@ -61,7 +63,7 @@ class LoadReport:
         if self.missing:
             parts.append(f"{len(self.missing)} batch counters missing and set to 0")
         if self.unexpected:
-            parts.append(f"{len(self.unexpected)} other entries left alone ({_few(self.unexpected)})")
+            parts.append(f"{len(self.unexpected)} other entries left alone ({few(self.unexpected)})")
         return ", ".join(parts)
 
 
@@ -120,12 +122,9 @@ def load(
     path, entry = _locate(path_or_name)
     weights, card = _read(path, entry, file_classes, bn_eps, pool1)
     try:
-        tensors, missing = take_tensors(weights, network or card.network)
+        net, missing = build_filled(weights, network or card.network)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    with torch.device("meta"):
-        net = VideoResNet(network or card.network)
-    net.load_state_dict(tensors, assign=True)
     replaced: tuple[str, ...] = ()
     if classes is not None and tuple(classes) != card.classes:
         if not replace_head:
@@ -133,14 +132,15 @@ def load(
                 " (the file names none)" if card.classes == unnamed(len(card.classes)) else ""
             )
             raise CheckpointError(
-                f"{path} knows the {len(card.classes)} classes {_few(card.classes)}{unnamed_hint}, not "
-                f"the {len(classes)} classes {_few(tuple(classes))}: finetune it on them first"
+                f"{path} knows the {len(card.classes)} classes {few(card.classes)}{unnamed_hint}, not "
+                f"the {len(classes)} classes {few(tuple(classes))}: finetune it on them first"
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net.replace_head(len(classes))
         replaced = ("fc.weight", "fc.bias")
-    loaded = tuple(name for name in tensors if name not in missing and name not in replaced)
+    drawn = {*missing, *replaced}
+    loaded = tuple(name for name in net.state_dict() if name not in drawn)
     report = LoadReport(
         path, weights.grammar, card, loaded, replaced, tuple(missing), weights.unexpected
     )
@@ -208,31 +208,25 @@ def _read(
                     f"{card.network.num_classes}: write it again"
                 )
             return NamedWeights(tensors, {}, (), "r21d"), card
+    rename: Callable[[], NamedWeights]
+    if kind == "caffe2":
+        rename = partial(from_caffe2, read_caffe2(path))
+    else:
+        rename = partial(from_torch, tensors if kind == "safetensors" else read_torch(path))
     try:
-        if kind == "caffe2":
-            weights = from_caffe2(read_caffe2(path))
-        else:
-            weights = from_torch(tensors if kind == "safetensors" else read_torch(path))
-        settings = infer_settings(
-            weights,
-            bn_eps=bn_eps or (entry.bn_eps if entry else _usual_bn_eps(weights)),
-            pool1=pool1 or ("space-time" if weights.grammar == "kenshohara" else "none"),
-        )
-        if bn_eps is None and entry is None and weights.grammar == "torchvision":
-            # The paper's rule tells IG-65M's and VMZ's files from torchvision's.
-            released = settings.name == "r2plus1d" and settings.midplane_rule == "conv"
-            settings = replace(settings, bn_eps=1e-3 if released else 1e-5)
-    except SettingsError as error:
+        weights = rename()
+        pool = pool1 or ("space-time" if weights.grammar == "kenshohara" else "none")
+        settings = infer_settings(weights, pool1=pool)
+        published_eps = entry.bn_eps if entry else None
+        eps = bn_eps or published_eps or _usual_bn_eps(weights.grammar, settings)
+        settings = replace(settings, bn_eps=eps)
+    except (CheckpointError, SettingsError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except CheckpointError as error:
-        raise (
-            error if str(error).startswith(str(path)) else CheckpointError(f"{path}: {error}")
-        ) from error
     names = file_classes or (entry.class_names() if entry else None) or unnamed(settings.num_classes)
     if len(names) != settings.num_classes:
         raise CheckpointError(
             f"{path} has {settings.num_classes} classes, and {len(names)} names were given: "
-            f"{_few(tuple(names))}"
+            f"{few(tuple(names))}"
         )
     clips = entry.clips if entry else ClipSettings(clip_len=settings.clip_len or 16)
     training = {"data": entry.trained_on, "frames per second": entry.fps} if entry else {}
@@ -240,8 +234,11 @@ def _read(
     return weights, Card(settings, clips, tuple(names), training, accuracy)
 
 
-def _usual_bn_eps(weights: NamedWeights) -> float:
-    return 1e-3 if weights.grammar == "Caffe2" else 1e-5
+def _usual_bn_eps(grammar: str, settings: NetworkSettings) -> float:
+    """Return the epsilon of the code that writes such files; IG-65M's follow the paper's rule."""
+    papers_rule = settings.name == "r2plus1d" and settings.midplane_rule == "conv"
+    released = grammar == "Caffe2" or (grammar == "torchvision" and papers_rule)
+    return 1e-3 if released else 1e-5
 
 
 def _locate(path_or_name: str | Path) -> tuple[Path, zoo.Published | None]:
@@ -275,7 +272,3 @@ def _check_shipped_sum(path: Path) -> None:
         raise CheckpointError(
             f"{path} does not have the SHA-256 that {beside.name} states: restore it from git"
         )
-
-
-def _few(names: tuple[str, ...], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -5,7 +5,7 @@ half of a (2+1)D convolution, `_s _b _rm _riv` are scale, shift, running mean an
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class NamedWeights:
 
     tensors: dict[str, Tensor]
     origin: dict[str, str]
-    unexpected: tuple[str, ...] = field(default=())
+    unexpected: tuple[str, ...] = ()
     grammar: str = "torchvision"
 
     def called(self, name: str) -> str:

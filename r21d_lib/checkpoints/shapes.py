@@ -22,13 +22,12 @@ from r21d_lib.networks import (
 _BATCH_COUNT = "num_batches_tracked"  # of torch's norms; Caffe2 has none, and nothing reads it
 
 
-def infer_settings(weights: NamedWeights, *, bn_eps: float, pool1: Pool) -> NetworkSettings:
-    """Read a network's settings off its tensors' names and shapes.
+def infer_settings(weights: NamedWeights, *, pool1: Pool) -> NetworkSettings:
+    """Read a network's settings off its tensors' names and shapes, which do not tell its bn_eps.
 
     Args:
         weights: under this project's names.
-        bn_eps: epsilon of the batch norms, which no tensor tells.
-        pool1: the pooling after conv1, likewise.
+        pool1: the pooling after conv1, which no tensor tells.
 
     Raises:
         CheckpointError: if they are the tensors of no network that is built here.
@@ -72,7 +71,6 @@ def infer_settings(weights: NamedWeights, *, bn_eps: float, pool1: Pool) -> Netw
         num_classes=_shape(weights, "fc.weight")[0],
         width=width,
         midplane_rule=_midplane_rule(weights) if name == "r2plus1d" else "conv",
-        bn_eps=bn_eps,
         clip_len=clip_len,
         stem_t=3 if name in ("r2d", "fr2d") or kinds[0] == "2d" else stem[2],
         pool1=pool1,
@@ -82,10 +80,8 @@ def infer_settings(weights: NamedWeights, *, bn_eps: float, pool1: Pool) -> Netw
     return settings if stem_mid in (None, usual) else replace(settings, stem_midplanes=stem_mid)
 
 
-def take_tensors(
-    weights: NamedWeights, settings: NetworkSettings
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors of a network, checked one by one, and the names of those that it may lack.
+def build_filled(weights: NamedWeights, settings: NetworkSettings) -> tuple[VideoResNet, list[str]]:
+    """Return a network with its tensors, checked one by one, and the names of those that it may lack.
 
     Nothing is allocated before every shape is known to fit: a file's word is not enough.
 
@@ -94,9 +90,10 @@ def take_tensors(
     """
     try:
         with torch.device("meta"):
-            expected = VideoResNet(settings).state_dict()
+            network = VideoResNet(settings)
     except (RuntimeError, OverflowError, TypeError) as error:
         raise CheckpointError(f"no network can be built as described: {settings}") from error
+    expected = network.state_dict()
     taken: dict[str, Tensor] = {}
     missing = []
     for name, model in expected.items():
@@ -124,7 +121,8 @@ def take_tensors(
             f"{weights.called(unknown[0])} has no place in {_describe(settings)}"
             + _suggestion(weights, settings)
         )
-    return taken, missing
+    network.load_state_dict(taken, assign=True)
+    return network, missing
 
 
 def _count_blocks(tensors: dict[str, Tensor], group: int) -> int:
@@ -188,16 +186,15 @@ def _describe(settings: NetworkSettings) -> str:
 def _suggestion(weights: NamedWeights, settings: NetworkSettings) -> str:
     """Name the network that the file would fit, where there is one."""
     try:
-        fitting = infer_settings(weights, bn_eps=settings.bn_eps, pool1=settings.pool1)
+        fitting = infer_settings(weights, pool1=settings.pool1)
     except (CheckpointError, SettingsError) as error:
         return f"; {error}"
+    fitting = replace(fitting, bn_eps=settings.bn_eps)
     usual = asdict(NetworkSettings("r3d"))
-    options = {
-        key: value
+    arguments = ", ".join(
+        f"{key}={value!r}"
         for key, value in asdict(fitting).items()
-        if key in ("num_classes", "midplane_rule") or value != usual[key]
-    }
-    del options["name"]
-    options.pop("depth", None)
-    arguments = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        if key not in ("name", "depth")
+        and (key in ("num_classes", "midplane_rule") or value != usual[key])
+    )
     return f"; the file fits build_network({fitting.name!r}, {fitting.depth}, {arguments})"

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from r21d_lib import videos
 from r21d_lib.datasets import listed
 from r21d_lib.datasets.hmdb51.lists import FOLDER, NUM_CLIPS, known_names
-from r21d_lib.errors import DatasetError, VideoError
+from r21d_lib.errors import DatasetError, VideoError, few
 
 # Other projects' frame counts differ from the truth by a few frames, more in long clips.
 _FRAMES_OFF, _SHARE_OFF = 5, 0.1
@@ -77,15 +77,13 @@ def _classes(root: Path, classes: tuple[str, ...]) -> list[Finding]:
         findings.append(
             Finding(
                 "wrong",
-                f"{len(missing)} of {len(classes)} class folders are missing ({_few(missing)}): run "
+                f"{len(missing)} of {len(classes)} class folders are missing ({few(missing)}): run "
                 "`r21d prepare hmdb51 SOURCE` again with the archives that hold them",
             )
         )
     if others:
         findings.append(
-            Finding(
-                "note", f"{len(others)} folders are no class of HMDB51 and not used: {_few(others)}"
-            )
+            Finding("note", f"{len(others)} folders are no class of HMDB51 and not used: {few(others)}")
         )
     return findings
 
@@ -96,7 +94,7 @@ def _names(known: dict[str, int | None], present: dict[str, Path]) -> list[Findi
     extra = sorted(present.keys() - known.keys())
     findings = []
     if absent:
-        text = f"{len(absent)} listed clips are absent ({_few(absent)})"
+        text = f"{len(absent)} listed clips are absent ({few(absent)})"
         near = difflib.get_close_matches(absent[0], extra, n=1, cutoff=0.85)
         if near:
             text += f"; {near[0]} may be one of them under another name: unpack with another program"
@@ -147,7 +145,7 @@ def _files(
         if _is_odd(frames, known.get(name))
     ]
     if odd:
-        text = f"{len(odd)} clips have other lengths than listed, as cut files have: {_few(odd)}"
+        text = f"{len(odd)} clips have other lengths than listed, as cut files have: {few(odd)}"
         findings.append(Finding("note", text))
     return findings
 
@@ -164,7 +162,3 @@ def _count_frames(path: Path) -> int | str:
         return len(videos.decode(path))
     except VideoError as error:
         return str(error)
-
-
-def _few(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
