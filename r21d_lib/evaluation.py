@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from r21d_lib.clips import ClipSettings, to_network
-from r21d_lib.datasets.prepared import PreparedVideos, TestClips
+from r21d_lib.datasets.prepared import PreparedVideos
+from r21d_lib.datasets.sampling import TestClips
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import whole_file
 from r21d_lib.networks import VideoResNet

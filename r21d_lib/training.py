@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 
 from r21d_lib import checkpoints
 from r21d_lib.clips import ClipSettings, seeded_generator, to_network
-from r21d_lib.datasets.prepared import EpochSampler, PreparedVideos, TrainClips
+from r21d_lib.datasets.prepared import PreparedVideos
+from r21d_lib.datasets.sampling import EpochSampler, TrainClips
 from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.evaluation import clip_accuracy, score_videos
 from r21d_lib.files import whole_file

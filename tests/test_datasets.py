@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from r21d_lib import videos
 from r21d_lib.clips import ClipSettings
 from r21d_lib.datasets import action_figures, hmdb51, listed
-from r21d_lib.datasets.prepared import EpochSampler, TestClips, TrainClips, prepare
+from r21d_lib.datasets.prepared import prepare
+from r21d_lib.datasets.sampling import EpochSampler, TestClips, TrainClips
 from r21d_lib.errors import DatasetError, SettingsError, VideoError
 from r21d_lib.files import DATA_SPLITS
 
