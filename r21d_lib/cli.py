@@ -1,6 +1,7 @@
 """The command `r21d`: a thin face on the library; every error of the user's is one line and exit 2."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,15 @@ app = typer.Typer(
 ProfileOption = Annotated[
     str, typer.Option(help="figures (ActionFigures, laptop) or hmdb51 (HMDB51, GPU).")
 ]
-SplitOption = Annotated[int, typer.Option(help="Which of the three splits: 1, 2 or 3.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of every draw.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Processes to use; all cores where not given.")]
+
+
+class OnBadVideo(StrEnum):
+    """What to do with a video that cannot be decoded."""
+
+    fail = "fail"
+    report = "report"
 
 
 @app.callback(invoke_without_command=True)
@@ -179,71 +186,115 @@ def draw(
 
 
 @app.command(
-    epilog="**Examples:** `r21d train` · `r21d train --scratch --network r3d --epochs 12` · "
-    "`r21d train --profile hmdb51 --checkpoint kinetics.safetensors`"
+    epilog="**Examples:** `r21d recipes` · `r21d recipes hmdb51_finetune` · "
+    "`r21d recipes figures_scratch epochs=12`"
+)
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show this one, field by field.")] = None,
+    changes: Annotated[list[str] | None, typer.Argument(help="key=value")] = None,
+) -> None:
+    """List the recipes that `r21d train` knows, or show one with what each field means."""
+    from r21d_lib import recipes
+
+    if name is None:
+        for known in recipes.names():
+            typer.echo(f"{known:24} {recipes.read(known).description}")
+        return
+    typer.echo(recipes.describe(recipes.read(name, changes or ())))
+
+
+@app.command(
+    epilog="**Examples:** `r21d train` · `r21d train figures_scratch network=r3d epochs=12` · "
+    "`r21d train hmdb51_finetune checkpoint=kinetics.pkl split=2` · "
+    "`r21d train small_finetune data=build/data/mine --minutes 20` · "
+    "`accelerate launch -m r21d_lib train hmdb51_finetune batch_size=4`"
 )
 def train(
-    profile: ProfileOption = "figures",
-    split: SplitOption = 1,
-    network: Annotated[str, typer.Option(help="r2d, fr2d, r3d, mc2..5, rmc2..5, r2plus1d.")] = (
-        "r2plus1d"
-    ),
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Start from this file or shipped name.")
+    recipe: Annotated[
+        str, typer.Argument(help="A name that `r21d recipes` lists, or a .toml file.")
+    ] = "figures_finetune",
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="key=value: other values for fields of the recipe.")
     ] = None,
-    scratch: Annotated[bool, typer.Option("--scratch", help="Start from random weights.")] = False,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the profile's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Instead of the profile's.")] = None,
-    seed: SeedOption = 0,
     run: Annotated[
         Path | None, typer.Option(help="The run's folder; build/runs/... where not given.")
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew where the folder holds an older run.")
     ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="Measure for ten seconds, then train what fits into these.")
+    ] = None,
+    on_bad_video: Annotated[
+        OnBadVideo, typer.Option(help="At a video that cannot be decoded: stop, or leave it out.")
+    ] = OnBadVideo.fail,
 ) -> None:
-    """Finetune from a checkpoint, or train from scratch; an interrupted run goes on where it was."""
-    from r21d_lib import recipes
+    """Train by a recipe, from a checkpoint or from scratch; an interrupted run goes on where it was."""
+    from r21d_lib import recipes, runs
 
-    folder = recipes.train_profile(
-        profile,
-        split=split,
-        network=network,
-        checkpoint=checkpoint,
-        scratch=scratch,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        seed=seed,
+    folder = runs.train_recipe(
+        recipes.read(recipe, changes or ()),
         run=run,
         resume=not fresh,
+        minutes=minutes,
+        on_bad_video=on_bad_video.value,
     )
-    typer.echo(f"the run is in {folder}; next: r21d evaluate {folder / 'last.safetensors'}")
+    typer.echo(f"the run is in {folder}; next: r21d evaluate {folder}")
 
 
 @app.command(
-    epilog="**Examples:** `r21d evaluate build/runs/finetune/last.safetensors` · "
-    "`r21d evaluate last.safetensors --split 2 --clips 20`"
+    epilog="**Examples:** `r21d evaluate build/runs/RUN` · "
+    "`r21d evaluate RUN_split1 RUN_split2 RUN_split3` · "
+    "`r21d evaluate last.safetensors --data hmdb51 --split 2 --crops 3` · "
+    "`r21d evaluate build/runs/RUN --dense-step 8`"
 )
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="A .safetensors file, or a shipped name.")],
-    profile: ProfileOption = "figures",
-    split: SplitOption = 1,
-    clips: Annotated[int, typer.Option(help="Clips a video.")] = 10,
+    runs: Annotated[
+        list[str], typer.Argument(help="Runs' folders, .safetensors files or names of weights.")
+    ],
+    data: Annotated[str | None, typer.Option(help="Data set; the run's own where not given.")] = None,
+    split: Annotated[int | None, typer.Option(help="1, 2 or 3; the run's where not given.")] = None,
+    clips: Annotated[
+        int | None, typer.Option(help="Clips a video, evenly spaced; 10 where not given.")
+    ] = None,
+    crops: Annotated[int, typer.Option(help="Squares of each clip: 1 (centre) or 3.")] = 1,
+    dense_step: Annotated[
+        int | None, typer.Option(help="Instead of --clips: a clip every so many frames.")
+    ] = None,
     scores: Annotated[
         Path | None, typer.Option(help="The scores file; beside the checkpoint where not given.")
     ] = None,
 ) -> None:
-    """Score the test list: clip@1, video@1, video@5 and a table by class; keep every score."""
-    from r21d_lib import evaluation, recipes
+    """Score the test list: clip@1, video@1, video@5 and a table by class; keep every score.
 
-    result, path = recipes.evaluate_profile(
-        profile, checkpoint, split=split, num_clips=clips, scores=scores
-    )
-    for key, value in evaluation.summary(result).items():
-        typer.echo(f"{key:16} {value:.4f}" if isinstance(value, float) else f"{key:16} {value}")
-    table = evaluation.per_class(result).sort_values("accuracy")
-    typer.echo(table.to_string(index=False, float_format="{:.2f}".format))
-    typer.echo(f"every score is in {path}")
+    Several runs are the splits of one experiment: each is scored on its own, and their mean given.
+    """
+    from r21d_lib import evaluation
+    from r21d_lib.runs import evaluate
+
+    if scores and len(runs) > 1:
+        raise SettingsError("--scores names one file, and there are several runs: leave it out")
+    done = [
+        evaluate(
+            run,
+            data=data,
+            split=split,
+            num_clips=clips,
+            crops=crops,
+            dense_step=dense_step,
+            scores=scores,
+        )
+        for run in runs
+    ]
+    for one in done:
+        typer.echo(f"split {one.split}, {len(one.scores.names):,} videos; every score is in {one.file}")
+        for key, value in evaluation.summary(one.scores).items():
+            typer.echo(f"{key:16} {value:.4f}" if isinstance(value, float) else f"{key:16} {value}")
+    if len(done) > 1:
+        typer.echo(evaluation.mean_of_splits([one.scores for one in done]).to_string())
+    else:
+        table = evaluation.per_class(done[0].scores).sort_values("accuracy")
+        typer.echo(table.to_string(index=False, float_format="{:.2f}".format))
 
 
 @app.command(epilog="**Examples:** `r21d weights` · `r21d weights 34`")
@@ -304,9 +355,9 @@ def pretrain_figures(
     ] = False,
 ) -> None:
     """Train the shipped checkpoint again: R(2+1)D on the source classes of ActionFigures."""
-    from r21d_lib import recipes
+    from r21d_lib import runs
 
-    path = recipes.pretrain_figures(seed=seed, install=install)
+    path = runs.pretrain_figures(seed=seed, install=install)
     typer.echo(f"the checkpoint is {path}")
 
 

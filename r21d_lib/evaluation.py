@@ -4,6 +4,7 @@ Scores are softmax probabilities, kept for every clip in one file, so that each 
 can be redrawn without video, network or GPU. A video's score is the mean over its clips.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,9 +179,13 @@ def per_class(scores: Scores) -> pd.DataFrame:
     Columns: class, videos, correct, accuracy, low, high (fractions) and mistaken_for, the class
         that took most of its wrong videos ("" where there are none).
     """
-    counts = confusion(scores)
+    return per_class_counts(confusion(scores), scores.classes)
+
+
+def per_class_counts(counts: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the table of `per_class` of any (classes, classes) counts, true classes in rows."""
     rows = []
-    for label, name in enumerate(scores.classes):
+    for label, name in enumerate(classes):
         total, correct = int(counts[label].sum()), int(counts[label, label])
         wrong = np.where(np.arange(len(counts)) == label, 0, counts[label])
         low, high = wilson_interval(correct, total)
@@ -192,7 +197,7 @@ def per_class(scores: Scores) -> pd.DataFrame:
                 "accuracy": correct / total if total else float("nan"),
                 "low": low,
                 "high": high,
-                "mistaken_for": scores.classes[wrong.argmax()] if wrong.any() else "",
+                "mistaken_for": classes[int(wrong.argmax())] if wrong.any() else "",
             }
         )
     return pd.DataFrame(rows)

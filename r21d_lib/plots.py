@@ -174,14 +174,19 @@ def seed_curves(
 
 
 def per_class_accuracy(
-    table: pd.DataFrame, *, sort: str = "accuracy", highlight: str | None = None
+    table: pd.DataFrame,
+    *,
+    sort: str = "accuracy",
+    highlight: str | None = None,
+    measure: str = "video@1",
 ) -> Figure:
-    """Draw video@1 of each class as a bar with its 95% Wilson interval.
+    """Draw the accuracy of each class as a bar with its 95% Wilson interval.
 
     Args:
-        table: from `evaluation.per_class`.
+        table: from `evaluation.per_class`, or `per_class_counts`.
         sort: "accuracy" puts the best class on top, "class" orders by name.
         highlight: a class whose bar and name stand out.
+        measure: what the accuracy is called on the axis.
     """
     ascending = sort != "class"  # the first row is drawn at the bottom
     rows = table.sort_values([sort, "class"], ascending=[ascending, False])
@@ -200,7 +205,7 @@ def per_class_accuracy(
     ax.set(
         xlim=(0, 1.14),
         ylim=(-0.7, len(rows) - 0.3),
-        xlabel=f"video@1 of the class, with its 95% interval (dotted: all videos, {mean:.3f})",
+        xlabel=f"{measure} of the class, with its 95% interval (dotted: all together, {mean:.3f})",
     )
     ax.set_xticks(np.linspace(0, 1, 6))
     open_axes(ax)

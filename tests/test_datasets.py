@@ -14,7 +14,7 @@ from r21d_lib import videos
 from r21d_lib.clips import ClipSettings
 from r21d_lib.datasets import action_figures, hmdb51, listed
 from r21d_lib.datasets.prepared import prepare
-from r21d_lib.datasets.sampling import EpochSampler, TestClips, TrainClips
+from r21d_lib.datasets.sampling import TestClips, TrainBatches, TrainClips
 from r21d_lib.errors import DatasetError, SettingsError, VideoError
 from r21d_lib.files import DATA_SPLITS
 
@@ -266,10 +266,10 @@ def test_training_clips_are_consecutive_and_jitter_by_epoch(prepared):
 def test_workers_do_not_change_a_number(prepared):
     batches = []
     for workers in (0, 2):
-        sampler = EpochSampler(len(prepared), seed=5)
-        sampler.set_epoch(3)
+        sampler = TrainBatches(len(prepared), 3, 3, seed=5)
+        sampler.start_at(3)
         loader = DataLoader(
-            TrainClips(prepared, SETTINGS, seed=5), 3, sampler=sampler, num_workers=workers
+            TrainClips(prepared, SETTINGS, seed=5), batch_sampler=sampler, num_workers=workers
         )
         batches.append(list(loader))
     for (a, la), (b, lb) in zip(*batches, strict=True):
@@ -277,12 +277,12 @@ def test_workers_do_not_change_a_number(prepared):
         assert torch.equal(la, lb)
 
 
-def test_an_epoch_visits_every_video_in_an_order_of_its_own():
-    sampler = EpochSampler(10, seed=0)
+def test_a_round_visits_every_video_in_an_order_of_its_own():
+    sampler = TrainBatches(10, 5, 2, seed=0)
     orders = []
     for epoch in range(3):
-        sampler.set_epoch(epoch)
-        numbers = list(sampler)
+        sampler.start_at(epoch)
+        numbers = [number for batch in sampler for number in batch]
         assert sorted(numbers) == list(range(10 * epoch, 10 * epoch + 10))
         orders.append([n % 10 for n in numbers])
     assert orders[0] != orders[1] != orders[2]

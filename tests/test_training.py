@@ -6,13 +6,15 @@ import pandas as pd
 import pytest
 import torch
 
-from r21d_lib import checkpoints
-from r21d_lib.clips import ClipSettings
+from r21d_lib import checkpoints, monitoring
+from r21d_lib.clips import ClipSettings, to_network
 from r21d_lib.datasets.prepared import prepare
-from r21d_lib.errors import SettingsError
+from r21d_lib.datasets.sampling import TrainBatches
+from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.evaluation import score_videos, video_accuracy
 from r21d_lib.networks import build_network
-from r21d_lib.training import TrainingDiverged, TrainingSettings, train
+from r21d_lib.training import TrainingDiverged, TrainingSettings, loop, measure_speed, train
+from r21d_lib.training.settings import make_optimizer
 
 CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
 SETTINGS = TrainingSettings(epochs=4, batch_size=4, learning_rate=0.02, warmup_epochs=0.5)
@@ -51,23 +53,24 @@ def test_it_learns_and_leaves_a_whole_folder(videos, tmp_path):
     assert 0 <= video_accuracy(one) <= 1
 
 
-def test_an_interrupted_run_ends_like_an_uninterrupted_one(videos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("steps", [1, 5])
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(videos, tmp_path, steps, monkeypatch):
+    """Interrupted within an epoch too: a long one is saved as it goes."""
     straight = network()
     expected = run(straight, videos, tmp_path / "straight")
 
-    from r21d_lib import training
+    add = loop._Progress.add
 
-    save = training._save_epoch
-
-    def stop_after_two(folder, net, optimizer, history, config):
-        save(folder, net, optimizer, history, config)
-        if len(history) == 2:
+    def stop(progressed, step):
+        if len(progressed.history) * 2 + progressed.step == steps:
             raise KeyboardInterrupt
+        add(progressed, step)
 
-    monkeypatch.setattr(training, "_save_epoch", stop_after_two)
+    monkeypatch.setattr(loop._Progress, "add", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(network(), videos, tmp_path / "stopped")
+        run(network(), videos, tmp_path / "stopped", save_seconds=0.0)
     monkeypatch.undo()
+    assert torch.load(tmp_path / "stopped" / "resume.pt")["step"] == 1
     resumed = network()
     history = run(resumed, videos, tmp_path / "stopped")
     pd.testing.assert_frame_equal(
@@ -131,3 +134,104 @@ def test_learning_rate():
 def test_settings_that_make_no_sense(values):
     with pytest.raises(SettingsError):
         TrainingSettings(**values)
+
+
+def test_accumulated_batches_are_one_step_of_a_larger_batch(videos, tmp_path, monkeypatch):
+    """Up to batch norm, which sees each batch by itself, and crops, which are drawn batch by batch."""
+    monkeypatch.setattr(loop, "to_network", lambda clips, settings, random: to_network(clips, settings))
+
+    def losses(folder, **settings):
+        net = network()
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm3d):
+                module.register_forward_pre_hook(lambda module, _: module.eval() and None)
+        more = TrainingSettings(epochs=2, learning_rate=0.02, warmup_epochs=0.5, **settings)
+        return run(net, videos, tmp_path / folder, more)["loss"].tolist()
+
+    whole = losses("whole", batch_size=4)
+    assert losses("parts", batch_size=2, accumulate=2) == pytest.approx(whole, abs=1e-5)
+    assert losses("small", batch_size=2) != pytest.approx(whole, abs=1e-4)
+
+
+def test_an_epoch_may_have_any_number_of_clips(videos, tmp_path):
+    settings = TrainingSettings(epochs=3, batch_size=4, clips_per_epoch=10)
+    assert settings.steps_per_epoch(len(videos)) == 3
+    batches = TrainBatches(len(videos), 4, 3, seed=0)
+    seen = []
+    for epoch in range(2):
+        batches.start_at(epoch)
+        seen += [number for batch in batches for number in batch]
+    assert [number // 8 for number in seen] == [0] * 8 + [1] * 8 + [2] * 8
+    assert sorted(seen) == list(range(24)), "a video was drawn again before all had been drawn"
+    assert len(run(network(), videos, tmp_path, settings)) == 3
+
+
+@pytest.mark.parametrize(("processes", "accumulate"), [(2, 1), (2, 2), (3, 1)])
+def test_processes_share_the_clips_of_one_process_that_accumulates(processes, accumulate):
+    def batches(processes, rank, accumulate):
+        sampler = TrainBatches(50, 4, 2, accumulate=accumulate, processes=processes, rank=rank, seed=1)
+        sampler.start_at(3, 1)
+        return list(sampler)
+
+    alone = batches(1, 0, accumulate * processes)
+    shared = [batches(processes, rank, accumulate) for rank in range(processes)]
+    assert [batch for turn in zip(*shared, strict=True) for batch in turn] == alone
+
+
+def test_layer_decay_moves_the_first_layers_least():
+    settings = TrainingSettings(learning_rate=1.0, layer_decay=0.5)
+    scales = [group["lr_scale"] for group in make_optimizer(network(), settings).param_groups]
+    assert scales[::2] == [0.5**5, 0.5**4, 0.5**3, 0.5**2, 0.5, 1.0]
+
+
+def test_every_parameter_is_optimized_once():
+    net = network()
+    groups = make_optimizer(net, SETTINGS).param_groups
+    optimized = [id(p) for group in groups for p in group["params"]]
+    assert sorted(optimized) == sorted(id(p) for p in net.parameters())
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {id(p) for p in net.parameters() if p.ndim > 1}
+
+
+def test_the_learning_rate_follows_the_batch():
+    settings = TrainingSettings(batch_size=4, accumulate=2, reference_batch=32)
+    assert settings.batch_scale(processes=8) == 2.0
+    assert TrainingSettings(batch_size=4).batch_scale(processes=8) == 1.0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="these are errors on a CPU only")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(mixed_precision="bf16"), "not safe on a CPU"),
+        (dict(sync_batchnorm=True), "needs GPUs"),
+    ],
+)
+def test_what_a_cpu_cannot_do(videos, tmp_path, settings, message):
+    with pytest.raises(SettingsError, match=message):
+        run(network(), videos, tmp_path, TrainingSettings(**settings))
+
+
+def test_speed_is_measured_without_changing_the_network(videos):
+    net = network()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    settings = TrainingSettings(batch_size=2, clips_per_epoch=1000)
+    speed = measure_speed(net, videos, clips=CLIPS, settings=settings, seconds=0.5)
+    assert speed > 0
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_pictures_of_a_training_are_kept_for_tensorboard(videos, tmp_path):
+    history = run(network(), videos, tmp_path, validation=videos, on_epoch=monitoring.log_images)
+    scalars = monitoring.read_scalars(tmp_path)
+    assert scalars["loss"].tolist() == pytest.approx(history["loss"].tolist())
+    for name in ("confusion/training", "per_class/validation"):
+        assert monitoring.read_image(tmp_path, name).std() > 10
+    # Four clips of four frames, which show the frames that went in: the square is bright.
+    clips = monitoring.read_image(tmp_path, "clips")
+    assert clips.shape == (4 * 24, 4 * 24, 3)
+    assert clips.max() > 180
+    with pytest.raises(DatasetError, match="has no picture 'nothing': it has"):
+        monitoring.read_image(tmp_path, "nothing")
+    with pytest.raises(DatasetError, match="no TensorBoard events"):
+        monitoring.read_scalars(tmp_path / "nowhere")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from r21d_lib.videos import decode
 _VIDEOS_WORTH_A_PROCESS = 64
 
 
+BadVideo = Literal["fail", "report"]
+
+
 @dataclass(frozen=True)
 class PreparedVideos:
     """Videos whose resized frames are on disk.
@@ -39,6 +43,7 @@ class PreparedVideos:
 
     videos: VideoList
     folder: Path
+    bad: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -85,6 +90,8 @@ def prepare(
     cache: str | Path,
     *,
     size: tuple[int, int],
+    quality: int | None = None,
+    on_bad_video: "BadVideo" = "fail",
     workers: int | None = None,
     progress: bool = True,
 ) -> PreparedVideos:

@@ -11,10 +11,10 @@ from r21d_lib.datasets.prepared import PreparedVideos
 
 
 class TrainClips(Dataset[tuple[Tensor, int]]):
-    """One random clip of each video in every epoch (temporal jitter).
+    """Random clips of the training videos (temporal jitter).
 
-    An item's number says both: number = epoch * len(videos) + video, as `EpochSampler` gives it. The
-    start depends on (seed, epoch, video) alone, so worker processes and resumption change nothing.
+    An item's number says which: number = round * len(videos) + video, as `TrainBatches` gives it. The
+    start depends on (seed, round, video) alone, so worker processes and resumption change nothing.
     An item is ((clip_len, H, W, 3) uint8, label).
     """
 
@@ -25,8 +25,8 @@ class TrainClips(Dataset[tuple[Tensor, int]]):
         return len(self.prepared)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        epoch, video = divmod(number, len(self.prepared))
-        generator = seeded_generator(self.seed, epoch, video)
+        turn, video = divmod(number, len(self.prepared))
+        generator = seeded_generator(self.seed, turn, video)
         clips = self.prepared.clips(
             video,
             self.settings,
@@ -35,23 +35,63 @@ class TrainClips(Dataset[tuple[Tensor, int]]):
         return clips[0], self.prepared.videos.labels[video]
 
 
-class EpochSampler(Sampler[int]):
-    """Every video once an epoch, in an order drawn from (seed, epoch)."""
+class TrainBatches(Sampler[list[int]]):
+    """The batches of one process: numbers of `TrainClips`, in an order drawn from the seed.
 
-    def __init__(self, num_videos: int, *, seed: int = 0) -> None:
-        self.num_videos, self.seed, self.epoch = num_videos, seed, 0
+    All clips of a training form one sequence: round after round of all videos, each round in an order
+    of its own. It is cut into batches, and `processes` take them in turn. So no clip is drawn twice by
+    two processes, and one process that accumulates n batches sees just what n processes see.
+
+    Args:
+        num_videos: of the training list.
+        batch_size: clips in a batch.
+        steps: optimizer steps in an epoch.
+        accumulate: batches of each process in a step.
+        processes: how many share the work.
+        rank: which of them this is.
+        seed: of the orders.
+    """
+
+    def __init__(
+        self,
+        num_videos: int,
+        batch_size: int,
+        steps: int,
+        *,
+        accumulate: int = 1,
+        processes: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.num_videos, self.batch_size, self.steps, self.seed = num_videos, batch_size, steps, seed
+        self.accumulate, self.processes, self.rank = accumulate, processes, rank
+        self._epoch, self._first_step = 0, 0
+        self._order: tuple[int, list[int]] = (-1, [])
 
     def __len__(self) -> int:
-        return self.num_videos
+        return (self.steps - self._first_step) * self.accumulate
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self.epoch = epoch
+    def start_at(self, epoch: int, step: int = 0) -> None:
+        """Choose what comes next: an epoch, from one of its steps to its end."""
+        self._epoch, self._first_step = epoch, step
 
-    def __iter__(self) -> Iterator[int]:
-        generator = seeded_generator(self.seed, self.epoch)
-        order = torch.randperm(self.num_videos, generator=generator)
-        yield from (self.epoch * self.num_videos + order).tolist()
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self._first_step, self.steps):
+            for part in range(self.accumulate):
+                batch = self.batch_number(self._epoch * self.steps + step, part)
+                yield [self._draw(batch * self.batch_size + place) for place in range(self.batch_size)]
+
+    def batch_number(self, step: int, part: int) -> int:
+        """Return which of the epoch's batches, over all processes, this process takes then."""
+        return (step * self.accumulate + part) * self.processes + self.rank
+
+    def _draw(self, position: int) -> int:
+        """Return the number of the clip at a place of the sequence."""
+        turn, place = divmod(position, self.num_videos)
+        if self._order[0] != turn:
+            generator = seeded_generator(self.seed, turn)
+            self._order = (turn, torch.randperm(self.num_videos, generator=generator).tolist())
+        return turn * self.num_videos + self._order[1][place]
 
 
 class TestClips(Dataset[tuple[Tensor, int, int]]):

@@ -1,0 +1,371 @@
+"""One visible training loop, on Accelerate, for training from scratch and for finetuning alike.
+
+One process or many (`accelerate launch`, `torchrun`) run it unchanged. Every draw depends only on the
+seed and the place in the training, so a run that was interrupted and resumed gives the numbers of
+one that was not.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from r21d_lib.clips import ClipSettings, seeded_generator, to_network
+from r21d_lib.datasets.prepared import PreparedVideos
+from r21d_lib.datasets.sampling import TrainBatches, TrainClips
+from r21d_lib.errors import SettingsError
+from r21d_lib.evaluation import Scores, clip_accuracy, score_videos
+from r21d_lib.networks import VideoResNet
+from r21d_lib.training.folder import RunFolder
+from r21d_lib.training.settings import TrainingDiverged, TrainingSettings, make_optimizer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_SAVE_SECONDS = 600.0  # of an epoch that lasts longer, so much is lost at most
+_SLOW_STEPS = 2  # the first ones, which a measurement leaves out
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What `train` tells its `on_epoch` after each epoch.
+
+    Attributes:
+        epoch: from 1.
+        classes: class names.
+        confusion: (classes, classes) int64, training clips of the row's class taken for the column's.
+        inputs: (N, 3, T, crop, crop) float32, a batch as the network saw it.
+        clips: how it was normalised.
+        validation: scores of the validation videos, where there are any.
+        writer: TensorBoard's SummaryWriter of the run.
+    """
+
+    epoch: int
+    classes: tuple[str, ...]
+    confusion: np.ndarray
+    inputs: Tensor
+    clips: ClipSettings
+    validation: Scores | None
+    writer: Any
+
+
+def train(
+    network: VideoResNet,
+    train_videos: PreparedVideos,
+    run: str | Path,
+    *,
+    clips: ClipSettings,
+    settings: TrainingSettings,
+    validation: PreparedVideos | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    save_seconds: float = _SAVE_SECONDS,
+) -> pd.DataFrame:
+    """Train `network` in place and leave the run's folder behind.
+
+    Args:
+        network: from `networks.build_network` or `checkpoints.load`; num_classes must fit.
+        train_videos: the decoded training videos.
+        run: folder of the run; made where missing.
+        clips: length, size and statistics of the clips.
+        settings: the recipe.
+        validation: videos held out from training. One centre clip of each is scored after every
+            epoch, and best.safetensors keeps the best epoch. Never pass test videos here.
+        on_epoch: called by the first process after every epoch, such as `monitoring.log_images`.
+        resume: goes on where an interrupted run in `run` was; False starts anew.
+        progress: shows a bar.
+        save_seconds: how often the resume state is written within an epoch.
+
+    Returns:
+        One row an epoch: epoch, learning_rate, loss, train_accuracy, seconds and, with validation,
+        validation_accuracy. Accuracies are fractions of clips.
+
+    Raises:
+        SettingsError: if `run` holds a run of another configuration, or the classes do not fit.
+        TrainingDiverged: at the first loss or gradient that is not finite.
+        R21DError: if the folder cannot be written; the last good checkpoint stays readable.
+    """
+    run = Path(run)
+    accelerator = _accelerator(settings, run)
+    with accelerator.main_process_first():
+        fresh = not resume and accelerator.is_main_process
+        folder = RunFolder(run, network, train_videos, clips, settings, fresh=fresh)
+    accelerator.init_trackers("tensorboard")
+    loop = _Loop(accelerator, network, train_videos, clips, settings)
+    progressed = _Progress.read(folder, loop)
+
+    epochs = range(len(progressed.history), settings.epochs)
+    bar = tqdm(
+        total=len(epochs) * loop.batches.steps,
+        initial=progressed.step,
+        desc=f"train {run.name}",
+        unit="step",
+        disable=not (progress and epochs and accelerator.is_main_process),
+    )
+    for epoch in epochs:
+        started = saved = time.perf_counter()
+        for step in loop.steps(epoch, progressed.step):
+            progressed.add(step)
+            bar.update()
+            bar.set_postfix(epoch=epoch + 1, loss=f"{progressed.loss:.3f}")
+            if time.perf_counter() - saved > save_seconds and accelerator.is_main_process:
+                folder.write_state(progressed.to_dict(loop))
+                saved = time.perf_counter()
+
+        row = {
+            "epoch": epoch + 1,
+            "learning_rate": step.learning_rate,
+            "loss": progressed.loss,
+            "train_accuracy": progressed.accuracy,
+        }
+        scores = None
+        if validation is not None:
+            scores = score_videos(network, validation, clips, num_clips=1, progress=False)
+            row["validation_accuracy"] = clip_accuracy(scores)
+        row["seconds"] = time.perf_counter() - started
+        accelerator.log({k: v for k, v in row.items() if k != "epoch"}, step=epoch + 1)
+        confusion = accelerator.reduce(progressed.confusion.to(accelerator.device)).cpu().numpy()
+        progressed.close_epoch(row)
+        if accelerator.is_main_process:
+            folder.write_epoch(network, progressed.history)
+            folder.write_state(progressed.to_dict(loop))
+            if on_epoch is not None:
+                writer = accelerator.get_tracker("tensorboard", unwrap=True)
+                classes = train_videos.videos.classes
+                on_epoch(EpochReport(epoch + 1, classes, confusion, step.inputs, clips, scores, writer))
+    bar.close()
+    accelerator.end_training()
+    return pd.DataFrame(progressed.history)
+
+
+def measure_speed(
+    network: VideoResNet,
+    train_videos: PreparedVideos,
+    *,
+    clips: ClipSettings,
+    settings: TrainingSettings,
+    seconds: float = 10.0,
+) -> float:
+    """Return how many clips a second training takes in, on all devices together.
+
+    Trains a copy of the network for a few steps and forgets it.
+    """
+    accelerator = _accelerator(settings, None)
+    loop = _Loop(accelerator, copy.deepcopy(network), train_videos, clips, settings)
+    steps = loop.steps(0, 0)
+    done, started = 0, 0.0
+    for done, _ in enumerate(steps, start=1 - _SLOW_STEPS):
+        if done == 0:
+            started = time.perf_counter()
+        # The slowest process decides, so that all stop after the same step.
+        elapsed = torch.tensor(time.perf_counter() - started, device=accelerator.device)
+        if done > 0 and accelerator.reduce(elapsed, reduction="mean").item() > seconds:
+            break
+    if done <= 0:
+        raise SettingsError(f"speed cannot be measured in {loop.batches.steps} steps: lower batch_size")
+    per_step = settings.batch_size * settings.accumulate * accelerator.num_processes
+    return done * per_step / (time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one optimizer step over all processes gave."""
+
+    loss_sum: float
+    hits: float
+    clips: float
+    learning_rate: float
+    confusion: Tensor  # (classes, classes) int64, of this process
+    inputs: Tensor
+
+
+class _Loop:
+    """Network, optimizer and clips of a training, ready to step on this process's device."""
+
+    def __init__(
+        self,
+        accelerator: "Accelerator",
+        network: VideoResNet,
+        videos: PreparedVideos,
+        clips: ClipSettings,
+        settings: TrainingSettings,
+    ) -> None:
+        if settings.sync_batchnorm:
+            if accelerator.device.type != "cuda":
+                raise SettingsError("sync_batchnorm needs GPUs: leave it out on this machine")
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if settings.compile:
+            network.compile()
+        # 3D convolutions are faster in this memory order.
+        network.to(memory_format=torch.channels_last_3d)
+        self.accelerator, self.network = accelerator, network
+        self.clips, self.settings = clips, settings
+        self.optimizer: Any = make_optimizer(network, settings)
+        self.batches = TrainBatches(
+            len(videos),
+            settings.batch_size,
+            settings.steps_per_epoch(len(videos), accelerator.num_processes),
+            accumulate=settings.accumulate,
+            processes=accelerator.num_processes,
+            rank=accelerator.process_index,
+            seed=settings.seed,
+        )
+        self.loader = DataLoader(
+            TrainClips(videos, clips, seed=settings.seed),
+            batch_sampler=self.batches,
+            num_workers=settings.workers,
+            persistent_workers=settings.workers > 0,
+            pin_memory=accelerator.device.type == "cuda",
+        )
+        self.model, self.optimizer = accelerator.prepare(network, self.optimizer)
+        self.loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        self.rate_scale = settings.batch_scale(accelerator.num_processes)
+
+    def steps(self, epoch: int, first: int) -> Iterator[_Step]:
+        """Take the steps of an epoch, from `first` to its last."""
+        self.model.train()
+        self.batches.start_at(epoch, first)
+        loader = iter(self.loader)
+        for step in range(first, self.batches.steps):
+            yield self._step(epoch, step, loader)
+
+    def _step(self, epoch: int, step: int, loader: Iterator[tuple[Tensor, Tensor]]) -> _Step:
+        """Take one optimizer step, over `accumulate` batches on each process."""
+        accelerator, settings = self.accelerator, self.settings
+        rate = self.rate_scale * settings.learning_rate_at(epoch + step / self.batches.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+        num_classes = self.network.settings.num_classes
+        sums = torch.zeros(3, device=accelerator.device)
+        confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        for part in range(settings.accumulate):
+            frames, labels = next(loader)
+            frames = frames.to(accelerator.device, non_blocking=True)
+            labels = labels.to(accelerator.device, non_blocking=True)
+            # The order, the starts (in the loader) and these crops and flips repeat for a seed.
+            place = self.batches.batch_number(step, part)
+            generator = seeded_generator(settings.seed, epoch, place, 0)
+            inputs = to_network(frames, self.clips, random=generator)
+            with accelerator.accumulate(self.model):
+                with accelerator.autocast():
+                    logits = self.model(inputs)
+                    loss = self.loss_of(logits, labels)
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.clip_grad_norm)
+                    self._check(loss, norm, epoch, step)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            guesses = logits.detach().argmax(1)
+            hits = (guesses == labels).sum()
+            sums += torch.stack([loss.detach() * len(labels), hits, hits.new_tensor(len(labels))])
+            confusion += torch.bincount(
+                (labels * num_classes + guesses).cpu(), minlength=num_classes**2
+            ).view(num_classes, num_classes)
+        totals = accelerator.reduce(sums, reduction="sum").tolist()
+        return _Step(totals[0], totals[1], totals[2], rate, confusion, inputs)
+
+    def _check(self, loss: Tensor, norm: Any, epoch: int, step: int) -> None:
+        # With fp16 an infinite norm is a signal to the scaler, which skips the step.
+        finite = torch.isfinite(loss) & (
+            torch.isfinite(norm) | (self.settings.mixed_precision == "fp16")
+        )
+        if not finite:
+            raise TrainingDiverged(
+                f"loss {loss.item():.3g}, gradient norm {float(norm):.3g} at epoch {epoch}, "
+                f"step {step}: lower learning_rate ({self.settings.learning_rate})"
+            )
+
+
+class _Progress:
+    """How far a training has come: whole epochs, and the sums of the one that is under way."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.history: list[dict[str, float]] = []
+        self._num_classes = num_classes
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self.step, self.sums = 0, [0.0, 0.0, 0.0]
+        self.confusion = torch.zeros(self._num_classes, self._num_classes, dtype=torch.int64)
+
+    def add(self, step: _Step) -> None:
+        """Count a step."""
+        self.step += 1
+        parts = (step.loss_sum, step.hits, step.clips)
+        self.sums = [total + part for total, part in zip(self.sums, parts, strict=True)]
+        self.confusion += step.confusion
+
+    def close_epoch(self, row: dict[str, float]) -> None:
+        """Keep an epoch's row and start the next one."""
+        self.history.append(row)
+        self._start_epoch()
+
+    @property
+    def loss(self) -> float:
+        """The mean over the epoch's clips so far."""
+        return self.sums[0] / self.sums[2]
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of the epoch's clips so far that were right."""
+        return self.sums[1] / self.sums[2]
+
+    def to_dict(self, loop: _Loop) -> dict[str, Any]:
+        """Return the state of everything, for resume.pt."""
+        scaler = loop.accelerator.scaler
+        return {
+            "network": loop.network.state_dict(),
+            "optimizer": loop.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+            "history": self.history,
+            "step": self.step,
+            "sums": self.sums,
+            "confusion": self.confusion,
+        }
+
+    @classmethod
+    def read(cls, folder: RunFolder, loop: _Loop) -> "_Progress":
+        """Put everything back as it was, and return how far it had come."""
+        progressed = cls(loop.network.settings.num_classes)
+        state = folder.read_state()
+        if state is not None:
+            loop.network.load_state_dict(state["network"])
+            loop.optimizer.load_state_dict(state["optimizer"])
+            if loop.accelerator.scaler is not None and state["scaler"] is not None:
+                loop.accelerator.scaler.load_state_dict(state["scaler"])
+            progressed.history, progressed.step = state["history"], state["step"]
+            progressed.sums = state["sums"]
+            if loop.accelerator.is_main_process:  # the others' counts are added at the epoch's end
+                progressed.confusion = state["confusion"]
+        return progressed
+
+
+def _accelerator(settings: TrainingSettings, run: Path | None) -> "Accelerator":
+    """Start Accelerate with the precision that this machine can train in."""
+    from accelerate import Accelerator, PartialState
+
+    precision = settings.mixed_precision
+    if precision in ("bf16", "fp16") and PartialState().device.type == "cpu":
+        raise SettingsError(
+            f"mixed_precision={precision} is not safe on a CPU: give mixed_precision=no, or auto"
+        )
+    if precision == "auto":
+        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16" if bf16 else "no"
+    return Accelerator(
+        mixed_precision=precision,
+        gradient_accumulation_steps=settings.accumulate,
+        log_with="tensorboard" if run else None,
+        project_dir=run,
+    )

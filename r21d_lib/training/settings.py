@@ -1,0 +1,125 @@
+"""What a training is told: the settings, and the learning rates and optimizer that follow from them."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from r21d_lib.errors import R21DError, SettingsError
+from r21d_lib.networks import VideoResNet
+
+# From the input to the output; `layer_decay` counts in these.
+_DEPTH_ORDER = ("stem", "layer1", "layer2", "layer3", "layer4", "fc")
+
+
+class TrainingDiverged(R21DError):  # noqa: N818 - it says what happened, as StopIteration does
+    """The loss or the gradient became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained.
+
+    Attributes:
+        epochs: how often metrics and weights are written; the schedule counts in them.
+        clips_per_epoch: clips in an epoch, rounded up to whole steps; None takes one of each
+            training video. Every video is drawn once before any is drawn again.
+        batch_size: clips in a batch, on each device.
+        accumulate: batches on each device whose gradients make one step.
+        optimizer: "sgd" (momentum, Nesterov) or "adamw".
+        learning_rate: the highest one, after warm-up.
+        reference_batch: clips in a step that `learning_rate` is meant for; it is scaled linearly to
+            the clips that a step has on all devices together. None does not scale.
+        layer_decay: the learning rate of each group of layers is that of the next one times this, so
+            that below 1 the first layers move least.
+        momentum: of SGD.
+        weight_decay: on convolution and linear weights only; norms and biases are left alone.
+        warmup_epochs: length of the linear rise from 0; may be a fraction.
+        schedule: after it, "cosine" falls to 0 at the end, "step" multiplies by `gamma` every
+            `step_epochs`.
+        step_epochs: period of "step".
+        gamma: factor of "step".
+        label_smoothing: of the cross entropy.
+        clip_grad_norm: gradients are scaled down to this norm.
+        seed: of weights, the order of clips, their starts, crops and flips.
+        workers: processes that read clips; 0 reads them in the loop, best on a small CPU.
+        mixed_precision: "no", "bf16", "fp16", or "auto": bf16 on a GPU that has it, else "no". On a CPU
+            only "no" is allowed: bfloat16 gradients came out non-finite now and then.
+        compile: compiles the network (torch.compile); the first steps take minutes, the others less.
+        sync_batchnorm: takes batch-norm statistics over all GPUs instead of each one's batch.
+    """
+
+    epochs: int = 10
+    clips_per_epoch: int | None = None
+    batch_size: int = 16
+    accumulate: int = 1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.02
+    reference_batch: int | None = None
+    layer_decay: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup_epochs: float = 1.0
+    schedule: Literal["cosine", "step"] = "cosine"
+    step_epochs: float = 10
+    gamma: float = 0.1
+    label_smoothing: float = 0.0
+    clip_grad_norm: float = 10.0
+    seed: int = 0
+    workers: int = 0
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
+    compile: bool = False
+    sync_batchnorm: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "clips_per_epoch", "reference_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"{name} must be 1 or more, got {value}")
+        if self.step_epochs <= 0:
+            raise SettingsError(f"step_epochs must be more than 0, got {self.step_epochs}")
+        if self.optimizer not in ("sgd", "adamw"):
+            raise SettingsError(f"optimizer {self.optimizer!r} is unknown: choose sgd or adamw")
+        if self.schedule not in ("cosine", "step"):
+            raise SettingsError(f"schedule {self.schedule!r} is unknown: choose cosine or step")
+
+    def learning_rate_at(self, epoch: float) -> float:
+        """Return the learning rate at a moment given in epochs since the start, 0 to `epochs`."""
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * epoch / self.warmup_epochs
+        since = epoch - self.warmup_epochs
+        if self.schedule == "step":
+            return self.learning_rate * self.gamma ** int(since / self.step_epochs)
+        rest = since / max(self.epochs - self.warmup_epochs, 1e-9)
+        return self.learning_rate * (1 + math.cos(math.pi * min(rest, 1.0))) / 2
+
+    def batch_scale(self, processes: int) -> float:
+        """Return what the learning rate is multiplied by for the clips that a step really has."""
+        if self.reference_batch is None:
+            return 1.0
+        return self.batch_size * self.accumulate * processes / self.reference_batch
+
+    def steps_per_epoch(self, num_videos: int, processes: int = 1) -> int:
+        """Return the optimizer's steps in an epoch."""
+        clips = self.clips_per_epoch or num_videos
+        return math.ceil(clips / (self.batch_size * self.accumulate * processes))
+
+
+def make_optimizer(network: VideoResNet, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Build the optimizer: weight decay on kernels and matrices, and `lr_scale` by depth."""
+    groups = []
+    for depth, name in enumerate(_DEPTH_ORDER):
+        parameters = list(network.get_submodule(name).parameters())
+        scale = settings.layer_decay ** (len(_DEPTH_ORDER) - 1 - depth)
+        for decayed in (True, False):
+            groups.append(
+                {
+                    "params": [p for p in parameters if (p.ndim > 1) == decayed],
+                    "weight_decay": settings.weight_decay if decayed else 0.0,
+                    "lr_scale": scale,
+                }
+            )
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=True)
