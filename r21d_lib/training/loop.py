@@ -128,6 +128,7 @@ def train(
             "loss": progressed.loss,
             "train_accuracy": progressed.accuracy,
         }
+        loop.share_statistics()
         scores = None
         if validation is not None:
             scores = score_videos(network, validation, clips, num_clips=1, progress=False)
@@ -238,6 +239,13 @@ class _Loop:
         loader = iter(self.loader)
         for step in range(first, self.batches.steps):
             yield self._step(epoch, step, loader)
+
+    def share_statistics(self) -> None:
+        """Give all processes the first one's batch-norm statistics, which are the ones saved."""
+        from accelerate.utils import broadcast
+
+        for buffer in self.network.buffers():
+            broadcast(buffer)
 
     def _step(self, epoch: int, step: int, loader: Iterator[tuple[Tensor, Tensor]]) -> _Step:
         """Take one optimizer step, over `accumulate` batches on each process."""

@@ -1,0 +1,62 @@
+"""Several processes: the same losses as one with the same batches, and every video scored once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WORKER = Path(__file__).with_name("scale_worker.py")
+
+
+def launch(folder, processes, accumulate):
+    """Run the worker as users do: through torchrun, on CPU, over gloo."""
+    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    done = subprocess.run(
+        [sys.executable, *command, str(WORKER), str(folder), str(accumulate)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    files = [folder / f"world{processes}_rank{rank}.json" for rank in range(processes)]
+    return [json.loads(file.read_text()) for file in files]
+
+
+@pytest.fixture(scope="module")
+def results(tiny_dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scale")
+    listed = {
+        "name": tiny_dataset.name,
+        "classes": tiny_dataset.classes,
+        "root": str(tiny_dataset.root),
+        # Seven of eight videos: two processes cannot share them evenly.
+        "names": tiny_dataset.names[:7],
+        "labels": tiny_dataset.labels[:7],
+    }
+    (folder / "list.json").write_text(json.dumps(listed))
+    return launch(folder, 1, accumulate=2), launch(folder, 2, accumulate=1)
+
+
+def test_two_processes_have_the_losses_of_one(results):
+    (alone,), pair = results
+    for rank in pair:
+        assert rank["processes"] == 2
+        for name, values in alone["history"].items():
+            if name != "validation_accuracy":
+                assert rank["history"][name] == pytest.approx(values, abs=1e-5), name
+    assert len(set(alone["history"]["loss"])) == 3, "nothing was learned, so nothing was compared"
+
+
+def test_two_processes_score_every_video_once(results):
+    (alone,), pair = results
+    for rank in pair:
+        assert rank["names"] == alone["names"]
+        probabilities = np.array(rank["probabilities"])
+        assert np.isfinite(probabilities).all()
+        # Batch-norm statistics are the first process's, so the networks differ a little.
+        assert probabilities.shape == np.array(alone["probabilities"]).shape
+    assert pair[0]["probabilities"] == pair[1]["probabilities"]
