@@ -119,25 +119,66 @@ def splits(
 
 @app.command(
     epilog="**Examples:** `r21d prepare hmdb51 ~/Downloads/hmdb51_org.rar` · "
-    "`r21d prepare hmdb51 ~/hmdb51_rars --to /data/hmdb51`"
+    "`r21d prepare hmdb51 ~/hmdb51_rars --to /data/hmdb51` · "
+    "`r21d prepare listed mine.csv --videos ~/videos --name mine` · "
+    "`r21d prepare listed train.csv --test val.csv --labels classes.txt --name kinetics400`"
 )
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="hmdb51.")],
+    dataset: Annotated[str, typer.Argument(help="hmdb51, or listed for your own videos.")],
     source: Annotated[
-        Path, typer.Argument(help="hmdb51_org.rar, a .zip, or a folder of class archives or folders.")
+        list[Path],
+        typer.Argument(
+            help="hmdb51: hmdb51_org.rar, a .zip, or a folder of class archives or folders; "
+            "listed: CSV lists with the columns video and label_name."
+        ),
     ],
     to: Annotated[
-        Path | None, typer.Option(help="The folder to fill; build/data/hmdb51 where not given.")
+        Path | None, typer.Option(help="The folder to fill; build/data/... where not given.")
+    ] = None,
+    videos: Annotated[
+        Path, typer.Option(help="listed: the folder that the list's names start from.")
+    ] = Path("."),
+    name: Annotated[
+        str | None, typer.Option(help="listed: the data set's name; the first list's if not given.")
+    ] = None,
+    test: Annotated[list[Path] | None, typer.Option(help="listed: lists of test videos.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="listed: class names, a JSON list or one a line.")
     ] = None,
     workers: WorkersOption = None,
 ) -> None:
     """Bring a data set's files into the form that training reads; goes on where it was stopped."""
+    if dataset == "listed":
+        _prepare_listed(source, to, videos, name, test or [], labels)
+        return
     from r21d_lib.datasets import hmdb51
 
-    _check_dataset(dataset)
+    _check_dataset(dataset, "hmdb51 or listed")
+    if len(source) != 1:
+        raise SettingsError(f"hmdb51 comes from one archive or folder, not {len(source)}: give one")
     folder = to or hmdb51.default_folder()
-    made = hmdb51.prepare_files(source, folder, workers=workers)
+    made = hmdb51.prepare_files(source[0], folder, workers=workers)
     typer.echo(f"{len(made)} classes were added to {folder}; next: r21d doctor hmdb51 {folder}")
+
+
+def _prepare_listed(
+    lists: list[Path],
+    to: Path | None,
+    videos: Path,
+    name: str | None,
+    test: list[Path],
+    labels: Path | None,
+) -> None:
+    """Make a data set of one's own videos."""
+    from r21d_lib import checkpoints
+    from r21d_lib.datasets import own
+
+    folder = to or BUILD / "data" / (name or lists[0].stem)
+    classes = checkpoints.read_labels(labels) if labels else None
+    counts = own.make_folder(lists, folder, videos=videos.expanduser(), test=test, labels=classes)
+    for split, parts in counts.items():
+        typer.echo(f"split {split}: {parts['train']:,} training and {parts['test']:,} test videos")
+    typer.echo(f"the data set is {folder}; next: r21d train small_finetune data={folder}")
 
 
 @app.command(
@@ -157,7 +198,7 @@ def doctor(
     """
     from r21d_lib.datasets import hmdb51
 
-    _check_dataset(dataset)
+    _check_dataset(dataset, "hmdb51")
     root = folder or hmdb51.default_folder()
     findings = hmdb51.examine(root, decode=decode, workers=workers)
     for finding in findings:
@@ -168,9 +209,9 @@ def doctor(
     typer.echo(f"{root} holds all of HMDB51's three splits" + ("" if decode else " (not decoded)"))
 
 
-def _check_dataset(name: str) -> None:
+def _check_dataset(name: str, known: str) -> None:
     if name != "hmdb51":
-        raise SettingsError(f"no data set {name!r} can be prepared or checked: choose hmdb51")
+        raise SettingsError(f"no data set {name!r} is known here: choose {known}")
 
 
 @app.command(epilog="**Example:** `r21d draw` writes figures/*.png")
@@ -291,7 +332,7 @@ def evaluate(
         for key, value in evaluation.summary(one.scores).items():
             typer.echo(f"{key:16} {value:.4f}" if isinstance(value, float) else f"{key:16} {value}")
     if len(done) > 1:
-        typer.echo(evaluation.mean_of_splits([one.scores for one in done]).to_string())
+        typer.echo(evaluation.mean_of_splits({one.split: one.scores for one in done}).round(4))
     else:
         table = evaluation.per_class(done[0].scores).sort_values("accuracy")
         typer.echo(table.to_string(index=False, float_format="{:.2f}".format))

@@ -102,6 +102,11 @@ def uniform_starts(num_frames: int, span: int, num_clips: int = 10) -> list[int]
     return [i * room // (num_clips - 1) for i in range(num_clips)]
 
 
+def dense_starts(num_frames: int, span: int, step: int) -> list[int]:
+    """Return the starts 0, step, 2 step, ... of all clips that fit: a long video has more of them."""
+    return list(range(0, max(num_frames - span, 0) + 1, step))
+
+
 def clip_indices(start: int, clip_len: int, stride: int, num_frames: int) -> Tensor:
     """Return the (clip_len,) int64 frame numbers of a clip; a short video starts over (loops)."""
     return (start + stride * torch.arange(clip_len)) % num_frames
@@ -118,6 +123,25 @@ def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
     planes = frames.permute(0, 3, 1, 2)
     small = functional.interpolate(planes, size, mode="bilinear", antialias=True)
     return small.permute(0, 2, 3, 1).contiguous()
+
+
+def three_crops(clips: Tensor, crop: int) -> Tensor:
+    """Return the first, the middle and the last square along the longer side of each clip.
+
+    Args:
+        clips: (N, T, H, W, 3) uint8, already resized.
+        crop: side of the squares [pixels].
+
+    Returns:
+        (N * 3, T, crop, crop, 3) uint8, the three of a clip one after the other.
+    """
+    height, width = clips.shape[2:4]
+    squares = []
+    for part in (0.0, 0.5, 1.0):
+        down, right = (0.5, part) if width >= height else (part, 0.5)
+        top, left = int(down * (height - crop)), int(right * (width - crop))
+        squares.append(clips[:, :, top : top + crop, left : left + crop])
+    return torch.stack(squares, 1).flatten(0, 1)
 
 
 def to_network(

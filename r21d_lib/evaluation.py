@@ -4,20 +4,21 @@ Scores are softmax probabilities, kept for every clip in one file, so that each 
 can be redrawn without video, network or GPU. A video's score is the mean over its clips.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
-from r21d_lib.clips import ClipSettings, to_network
+from r21d_lib.clips import ClipSettings, three_crops, to_network
 from r21d_lib.datasets.prepared import PreparedVideos
 from r21d_lib.datasets.sampling import TestClips
-from r21d_lib.errors import DatasetError
+from r21d_lib.errors import DatasetError, SettingsError, few
 from r21d_lib.files import whole_file
 from r21d_lib.networks import VideoResNet
 
@@ -30,7 +31,11 @@ class Scores:
         names: (videos,) "class/video.avi".
         labels: (videos,) int64, positions in `classes`.
         classes: class names.
-        probabilities: (videos, clips, classes) float16, softmax over the classes.
+        probabilities: (videos, clips, classes) float16, softmax over the classes; NaN for the clips
+            that a video does not have (clips every so many frames are more in a long video).
+
+    Raises:
+        DatasetError: if the parts do not fit each other, or a video has no finite score.
     """
 
     names: tuple[str, ...]
@@ -45,11 +50,22 @@ class Scores:
                 f"scores of shape {self.probabilities.shape} do not fit {len(self.names)} videos, "
                 f"{len(self.labels)} labels and {len(self.classes)} classes: score the list again"
             )
+        unscored = ~np.isfinite(self.probabilities).all(2).any(1)
+        if unscored.any() or not np.isfinite(self.probabilities[self.clip_exists]).all():
+            raise DatasetError(
+                f"{unscored.sum()} of {len(self.names)} videos have no finite score, first "
+                f"{self.names[int(unscored.argmax())]}: check the checkpoint"
+            )
+
+    @property
+    def clip_exists(self) -> np.ndarray:
+        """(videos, clips) bool: False where a video has fewer clips than the others."""
+        return ~np.isnan(self.probabilities).all(2)
 
     @property
     def video_probabilities(self) -> np.ndarray:
         """(videos, classes) float32: the mean over a video's clips (paper, section 4.1)."""
-        return self.probabilities.astype(np.float32).mean(1)
+        return np.nanmean(self.probabilities.astype(np.float32), 1)
 
     def save(self, path: str | Path) -> None:
         """Write a compressed .npz without pickles, whole or not at all."""
@@ -90,53 +106,118 @@ def score_videos(
     clips: ClipSettings,
     *,
     num_clips: int = 10,
-    batch_size: int = 8,
+    crops: int = 1,
+    dense_step: int | None = None,
+    batch_size: int = 80,
     workers: int = 0,
     progress: bool = True,
 ) -> Scores:
-    """Score every listed video on uniformly spaced, centre-cropped clips.
+    """Score every listed video once, whatever the number of processes.
+
+    The default is the paper's protocol (section 4.1): ten uniformly spaced, centre-cropped clips.
 
     Args:
         network: its num_classes must be the list's; runs on the device where its weights are.
         videos: the decoded videos.
         clips: how clips are cut, from the checkpoint's card.
-        num_clips: clips a video, 10 in the paper.
-        batch_size: videos in a batch; the network sees batch_size * num_clips clips at once.
+        num_clips: clips a video.
+        crops: 1 takes the centre square of a clip, 3 the first, middle and last along the longer
+            side; their probabilities are averaged.
+        dense_step: instead of `num_clips`, a clip every so many frames from the first to the last.
+        batch_size: squares that the network sees at once.
         workers: processes that read clips.
         progress: shows a bar.
 
     Raises:
-        DatasetError: if the classes do not fit or a video was left unscored.
+        SettingsError: for another number of crops, or no positive step.
+        DatasetError: if the classes do not fit, or a video cannot be scored.
     """
     classes = videos.videos.classes
+    if crops not in (1, 3):
+        raise SettingsError(f"there are 1 or 3 crops, not {crops}")
+    if dense_step is not None and dense_step < 1:
+        raise SettingsError(f"dense_step must be 1 frame or more, got {dense_step}")
     if network.settings.num_classes != len(classes):
         raise DatasetError(
             f"the network scores {network.settings.num_classes} classes and {videos.videos.name} "
             f"has {len(classes)}: evaluate a checkpoint made for this list"
         )
+    if videos.bad:
+        raise DatasetError(
+            f"{len(videos.bad)} of {len(videos) + len(videos.bad)} videos of {videos.videos.name} "
+            f"cannot be decoded, and all count: {few([reason for _, reason in videos.bad])}"
+        )
     was_training = network.training
     network.eval()
-    device = next(network.parameters()).device
-    loader = DataLoader(TestClips(videos, clips, num_clips), batch_size, num_workers=workers)
-    probabilities = np.full((len(videos), num_clips, len(classes)), np.nan, np.float16)
-    bar = tqdm(loader, desc="evaluate", unit="batch", disable=not progress, delay=2)
-    for frames, _, positions in bar:
-        inputs = to_network(frames.flatten(0, 1).to(device), clips)
-        softmax = network(inputs).softmax(1).unflatten(0, (-1, num_clips))
-        probabilities[positions.numpy()] = softmax.float().cpu().numpy()
+    dataset = TestClips(videos, clips, num_clips, dense_step=dense_step)
+    rank, processes = _place()
+    own = range(rank, len(videos), processes)
+    # One video a batch: they have different numbers of clips where clips are dense.
+    loader = DataLoader(Subset(dataset, own), batch_size=None, num_workers=workers)
+    bar = tqdm(loader, desc="evaluate", unit="video", disable=not progress or rank > 0, delay=2)
+    of_video: dict[int, np.ndarray] = {}
+    waiting: list[tuple[int, Tensor]] = []
+    for frames, _, position in bar:
+        waiting.append((position, frames))
+        if sum(len(frames) for _, frames in waiting) * crops >= batch_size:
+            of_video.update(_score(network, waiting, clips, crops, batch_size))
+            waiting = []
+    of_video.update(_score(network, waiting, clips, crops, batch_size))
     network.train(was_training)
-    if not np.isfinite(probabilities).all():
-        unscored = int((~np.isfinite(probabilities).all((1, 2))).sum())
-        raise DatasetError(
-            f"{unscored} of {len(videos)} videos of {videos.videos.name} have no finite score: "
-            "check the checkpoint"
-        )
+    for other in _from_all(of_video):
+        of_video.update(other)
+    most = max((len(scores) for scores in of_video.values()), default=0)
+    probabilities = np.full((len(videos), most, len(classes)), np.nan, np.float16)
+    for position, scores in of_video.items():
+        probabilities[position, : len(scores)] = scores
     return Scores(videos.videos.names, np.array(videos.videos.labels, np.int64), classes, probabilities)
+
+
+def _score(
+    network: VideoResNet,
+    waiting: Sequence[tuple[int, Tensor]],
+    clips: ClipSettings,
+    crops: int,
+    batch_size: int,
+) -> dict[int, np.ndarray]:
+    """Return (clips, classes) float16 for each video, from batches over the bounds of videos."""
+    if not waiting:
+        return {}
+    device = next(network.parameters()).device
+    frames = torch.cat([frames for _, frames in waiting])
+    if crops == 3:
+        frames = three_crops(frames, clips.crop)
+    softmax = [
+        network(to_network(part.to(device), clips)).softmax(1).float().cpu()
+        for part in frames.split(batch_size)
+    ]
+    mean = torch.cat(softmax).unflatten(0, (-1, crops)).mean(1).half()
+    counts = [len(frames) for _, frames in waiting]
+    positions = [position for position, _ in waiting]
+    return {p: part.numpy() for p, part in zip(positions, mean.split(counts), strict=True)}
+
+
+def _place() -> tuple[int, int]:
+    """Return this process's rank and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _from_all(of_video: dict[int, np.ndarray]) -> list[dict[int, np.ndarray]]:
+    """Return what each process found."""
+    processes = _place()[1]
+    if processes == 1:
+        return [of_video]
+    everything: list[dict[int, np.ndarray]] = [{}] * processes
+    torch.distributed.all_gather_object(everything, of_video)
+    return everything
 
 
 def clip_accuracy(scores: Scores) -> float:
     """Return clip@1: the fraction of single clips whose best class is right."""
-    return float((scores.probabilities.argmax(2) == scores.labels[:, None]).mean())
+    right = scores.probabilities.argmax(2) == scores.labels[:, None]
+    return float(right[scores.clip_exists].mean())
 
 
 def video_accuracy(scores: Scores, top: int = 1) -> float:
@@ -162,6 +243,33 @@ def summary(scores: Scores) -> dict[str, float | int]:
         "video@1": video_accuracy(scores, 1),
         "video@5": video_accuracy(scores, 5),
     }
+
+
+def mean_of_splits(splits: Mapping[int, Scores]) -> pd.DataFrame:
+    """Return the accuracies of each split and their mean, as HMDB51's results are reported.
+
+    Args:
+        splits: a split's number to the scores of its test videos by the network trained on it.
+
+    Returns:
+        A row a split and a row "mean"; columns videos, clip@1, video@1, low, high, video@5. low and
+        high are the 95% Wilson interval of video@1; the mean's is that of all test videos together,
+        as if they were different ones (the splits share some).
+    """
+    rows = {}
+    for split, scores in splits.items():
+        numbers = summary(scores)
+        right = round(numbers["video@1"] * len(scores.names))
+        low, high = wilson_interval(right, len(scores.names))
+        kept = {key: numbers[key] for key in ("videos", "clip@1", "video@1")}
+        rows[f"split {split}"] = {**kept, "low": low, "high": high, "video@5": numbers["video@5"]}
+    table = pd.DataFrame(rows).T
+    mean = table.mean()
+    mean["videos"] = table["videos"].sum()
+    right = round(float((table["video@1"] * table["videos"]).sum()))
+    mean["low"], mean["high"] = wilson_interval(right, int(mean["videos"]))
+    table.loc["mean"] = mean
+    return table.astype({"videos": int})
 
 
 def confusion(scores: Scores) -> np.ndarray:

@@ -9,7 +9,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA_SPLITS = REPOSITORY / "data_splits"
 FIGURES = REPOSITORY / "figures"
-BUILD = REPOSITORY / "build"
+# R21D_BUILD names another place for data, caches, runs and results, such as a larger disk.
+BUILD = Path(os.environ.get("R21D_BUILD") or REPOSITORY / "build").expanduser()
 
 
 @contextlib.contextmanager

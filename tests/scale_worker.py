@@ -1,4 +1,4 @@
-"""One process of the test of several: trains, scores, and writes what it saw to <folder>/rank<k>.json."""
+"""One process of the test of several: trains, scores, and writes down what it saw."""
 
 import json
 import sys

@@ -28,6 +28,7 @@ class VideoList:
         root: the folder that holds a folder for each class.
         names: "class/video.avi", relative to `root`.
         labels: positions in `classes`, one a video.
+        starts: the first frames of each video's test clips, where the list gives them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class VideoList:
     root: Path
     names: tuple[str, ...]
     labels: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -44,8 +46,17 @@ class VideoList:
         return self.root / self.names[index]
 
 
-def load(root: str | Path, *, dataset: str, split: int, part: Part) -> VideoList:
-    """Return the train or test videos of a split in data_splits/, found below `root`.
+def load(
+    root: str | Path, *, dataset: str, split: int, part: Part, lists: Path | None = None
+) -> VideoList:
+    """Return the train or test videos of a split, found below `root`.
+
+    Args:
+        root: the folder that holds a folder for each class.
+        dataset: the data set's name.
+        split: 1, 2 or 3.
+        part: "train" or "test".
+        lists: the folder of its lists; None takes data_splits/<dataset>.
 
     Raises:
         SettingsError: if the split or part does not exist.
@@ -54,7 +65,7 @@ def load(root: str | Path, *, dataset: str, split: int, part: Part) -> VideoList
     """
     if split not in SPLITS or part not in ("train", "test"):
         raise SettingsError(f"there is no split {split} {part}: choose 1, 2 or 3, train or test")
-    classes, parts = read_split(DATA_SPLITS / dataset, split)
+    classes, parts = read_split(lists or DATA_SPLITS / dataset, split)
     names = tuple(name for name, its_part in parts.items() if its_part == part)
     if not names:
         raise DatasetError(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from r21d_lib.datasets import action_figures, hmdb51, listed
+from r21d_lib.datasets import action_figures, hmdb51, own
 from r21d_lib.datasets.listed import Part, VideoList
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import BUILD
@@ -52,4 +52,4 @@ def open_videos(data: str, *, split: int, part: Part) -> VideoList:
         return action_figures.load(root, split=split, part=part)
     if data == "hmdb51":
         return hmdb51.load(root, split=split, part=part)
-    return listed.load_folder(root, split=split, part=part)
+    return own.load(root, split=split, part=part)

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from r21d_lib.clips import ClipSettings, random_start, seeded_generator, uniform_starts
+from r21d_lib.clips import (
+    ClipSettings,
+    dense_starts,
+    random_start,
+    seeded_generator,
+    uniform_starts,
+)
 from r21d_lib.datasets.prepared import PreparedVideos
 
 
@@ -95,20 +101,35 @@ class TrainBatches(Sampler[list[int]]):
 
 
 class TestClips(Dataset[tuple[Tensor, int, int]]):
-    """Uniformly spaced clips of each video: ((num_clips, clip_len, H, W, 3) uint8, label, video)."""
+    """The test clips of each video: ((clips, clip_len, H, W, 3) uint8, label, video).
+
+    They start where the list says, if it does (`VideoList.starts`); else every `dense_step` frames, if
+    that is given; else `num_clips` of them are spread evenly from the first frame to the last.
+    """
 
     __test__ = False  # not a test, whatever pytest makes of the name
 
-    def __init__(self, prepared: PreparedVideos, settings: ClipSettings, num_clips: int = 10) -> None:
-        self.prepared, self.settings, self.num_clips = prepared, settings, num_clips
+    def __init__(
+        self,
+        prepared: PreparedVideos,
+        settings: ClipSettings,
+        num_clips: int = 10,
+        *,
+        dense_step: int | None = None,
+    ) -> None:
+        self.prepared, self.settings = prepared, settings
+        self.num_clips, self.dense_step = num_clips, dense_step
 
     def __len__(self) -> int:
         return len(self.prepared)
 
     def __getitem__(self, video: int) -> tuple[Tensor, int, int]:
-        clips = self.prepared.clips(
-            video,
-            self.settings,
-            lambda frames: uniform_starts(frames, self.settings.span, self.num_clips),
-        )
+        clips = self.prepared.clips(video, self.settings, lambda frames: self._starts(video, frames))
         return clips, self.prepared.videos.labels[video], video
+
+    def _starts(self, video: int, frames: int) -> list[int]:
+        if self.prepared.videos.starts is not None:
+            return list(self.prepared.videos.starts[video])
+        if self.dense_step is not None:
+            return dense_starts(frames, self.settings.span, self.dense_step)
+        return uniform_starts(frames, self.settings.span, self.num_clips)
