@@ -1,11 +1,10 @@
 """Video files in and out: probe, decode all frames in order, write.
 
-Frames are always decoded from the first to the last. Asking decord for single frames by index returns
-wrong ones on HMDB51's own files, silently; decoded in order it agrees with PyAV (FFmpeg), the truth.
+Frames are always decoded from the first to the last, by PyAV (FFmpeg). Asking decord for single frames
+by index returns wrong ones on HMDB51's own files, silently; decoded in order it agrees with PyAV.
 """
 
-import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-Decoder = Literal["auto", "decord", "pyav"]
+Decoder = Literal["pyav", "decord"]
 
-# What decord's old FFmpeg was seen to decode exactly, as long as no frame is reordered.
-_DECORD_CODECS = frozenset({"mpeg4", "msmpeg4", "mjpeg", "h264"})
-_DECORD_FORMATS = frozenset({"yuv420p", "yuvj420p"})
+# A header may announce any size; decoding such a picture would take all memory first.
+_MOST_PIXELS = 2**27
 
 
 @dataclass(frozen=True)
@@ -56,40 +54,66 @@ def probe(path: str | Path) -> VideoInfo:
         return VideoInfo(stream.frames, stream.height, stream.width, float(rate))
 
 
-def decode(path: str | Path, *, decoder: Decoder = "auto") -> np.ndarray:
+def stream(path: str | Path) -> Iterator[np.ndarray]:
+    """Decode a video frame by frame, in order, however long it is.
+
+    Args:
+        path: any container and codec that FFmpeg reads.
+
+    Yields:
+        (H, W, 3) uint8, RGB, turned upright where the file says so (telephones do).
+
+    Raises:
+        VideoError: if the file is missing, empty, damaged, of absurd size, or holds no frame. Damage
+            inside is noticed when its frame is reached.
+    """
+    import av
+
+    path = Path(path)
+    container, video = _open(path)
+    # One converter for all frames: `frame.to_ndarray("rgb24")` builds one each, for half of the time.
+    converter = av.video.reformatter.VideoReformatter()
+    shape = None
+    with container:
+        try:
+            for frame in container.decode(video):
+                if frame.is_corrupt:
+                    raise VideoError(f"{path} is damaged (a broken frame): copy the file again")
+                pixels = converter.reformat(frame, format="rgb24").to_ndarray()
+                if shape not in (None, pixels.shape):
+                    raise VideoError(
+                        f"{path} changes its picture size midway: encode it anew at one size"
+                    )
+                shape = pixels.shape
+                # FFmpeg leaves turning to its caller; -90 is clockwise, as numpy counts.
+                yield np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))
+        except (av.FFmpegError, MemoryError) as error:
+            raise VideoError(f"{path} is damaged ({error}): copy the file again") from error
+    if shape is None:
+        raise VideoError(f"{path} holds no frame that can be decoded: replace or delete the file")
+
+
+def decode(path: str | Path, *, decoder: Decoder = "pyav") -> np.ndarray:
     """Decode every frame of a video, in order.
 
     Args:
         path: any container and codec that FFmpeg reads.
-        decoder: "pyav" is the reference. "decord" fails where it is not installed. "auto" takes
-            decord where it gives PyAV's frames (8-bit 4:2:0, no B-frames, no rotation; a pixel may
-            differ by one grey level, because its FFmpeg is older), else PyAV.
+        decoder: "pyav" is the reference, and notices damage. "decord", where it is installed, takes
+            about half of the time, but repeats, drops or refuses frames of some files.
 
     Returns:
-        (T, H, W, 3) uint8, RGB, turned upright where the file says so (telephones do).
+        (T, H, W, 3) uint8, RGB, turned upright where the file says so.
 
     Raises:
-        VideoError: if the file is missing, empty, damaged, or holds no frame.
+        VideoError: if the file is missing, empty, damaged, of absurd size, or holds no frame.
         SettingsError: if no decoder has that name.
     """
-    path = Path(path)
-    if decoder not in ("auto", "decord", "pyav"):
-        raise SettingsError(f"decoder {decoder!r} is unknown: choose auto, decord or pyav")
-    container, stream = _open(path)
-    with container:
-        if decoder == "decord":
-            return _decode_with_decord(path)
-        if decoder == "auto" and _decord_is_exact(container, stream):
-            # decord repeats, drops or refuses frames where a file is odd; then the reference decides.
-            with contextlib.suppress(VideoError):
-                frames = _decode_with_decord(path)
-                if len(frames) == _count_packets(container, stream):
-                    return frames
-            return decode(path, decoder="pyav")
-        frames = _decode_with_pyav(container, stream, path)
-    if len(frames) == 0:
-        raise VideoError(f"{path} holds no frame that can be decoded: replace or delete the file")
-    return frames
+    if decoder not in ("pyav", "decord"):
+        raise SettingsError(f"decoder {decoder!r} is unknown: choose pyav or decord")
+    if decoder == "decord":
+        _open(Path(path))[0].close()
+        return _decode_with_decord(Path(path))
+    return np.stack(list(stream(path)))
 
 
 def write(
@@ -157,7 +181,13 @@ def _open(path: Path) -> "tuple[InputContainer, VideoStream]":
     if not container.streams.video:
         container.close()
         raise VideoError(f"{path} has no video stream: give a file with pictures")
-    return container, container.streams.video[0]
+    video = container.streams.video[0]
+    if video.width * video.height > _MOST_PIXELS:
+        container.close()
+        raise VideoError(
+            f"{path} announces pictures of {video.width} x {video.height}: copy the file again"
+        )
+    return container, video
 
 
 def _check_whole(path: Path) -> None:
@@ -174,56 +204,14 @@ def _check_whole(path: Path) -> None:
         )
 
 
-def _count_packets(container: "InputContainer", stream: "VideoStream") -> int:
-    """Count the encoded frames without decoding them."""
-    return sum(1 for packet in container.demux(stream) if packet.size)
-
-
-def _decord_is_exact(container: "InputContainer", stream: "VideoStream") -> bool:
-    """Tell whether decord is installed and was seen to agree with PyAV on streams like this one."""
-    import importlib.util
-
-    context = stream.codec_context
-    # No other container was tried, and an .avi cannot ask to be rotated or to start late.
-    return (
-        container.format.name == "avi"
-        and importlib.util.find_spec("decord") is not None
-        and context.name in _DECORD_CODECS
-        and context.pix_fmt in _DECORD_FORMATS
-        and not context.has_b_frames
-        and context.width % 2 == 0
-        and context.height % 2 == 0
-    )
-
-
 def _decode_with_decord(path: Path) -> np.ndarray:
     try:
         import decord
     except ImportError as error:
-        raise VideoError("decord is not installed here: use decoder='pyav'") from error
+        raise VideoError("decord is not installed here: decode with pyav") from error
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
         return reader.get_batch(range(len(reader))).asnumpy()
     # decord's own error is no RuntimeError, but it raises both.
     except (RuntimeError, decord.DECORDError) as error:
-        raise VideoError(f"{path} cannot be decoded by decord: use decoder='pyav'") from error
-
-
-def _decode_with_pyav(container: "InputContainer", stream: "VideoStream", path: Path) -> np.ndarray:
-    import av
-
-    # One converter for all frames: `frame.to_ndarray("rgb24")` builds one each, for half of the time.
-    converter = av.video.reformatter.VideoReformatter()
-    frames, rotation = [], 0
-    try:
-        for frame in container.decode(stream):
-            frames.append(converter.reformat(frame, format="rgb24").to_ndarray())
-            rotation = frame.rotation
-    except av.FFmpegError as error:
-        raise VideoError(f"{path} is damaged ({error}): copy the file again") from error
-    if len({frame.shape for frame in frames}) > 1:
-        raise VideoError(f"{path} changes its picture size midway: encode it anew at one size")
-    if not frames:
-        return np.empty((0, stream.height, stream.width, 3), np.uint8)
-    # FFmpeg leaves turning to its caller; -90 is clockwise, as numpy counts. decord does it itself.
-    return np.ascontiguousarray(np.rot90(np.stack(frames), rotation // 90, axes=(1, 2)))
+        raise VideoError(f"{path} cannot be decoded by decord: decode with pyav") from error

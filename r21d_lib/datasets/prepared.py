@@ -1,15 +1,15 @@
 """The decode-once cache: every video decoded once, and clips read out of it.
 
-Each video is decoded once, in order, resized and kept as one uint8 .npy file; a clip is then a short
-read. The cache can be interrupted at any time: only whole files are ever in it.
+It can be interrupted at any time: a video is in it whole or not at all, and a rerun goes on.
 """
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, replace
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -20,16 +20,23 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from r21d_lib.clips import ClipSettings, clip_indices, resize
+from r21d_lib.datasets import store
 from r21d_lib.datasets.listed import VideoList
-from r21d_lib.errors import DatasetError
-from r21d_lib.files import whole_file
-from r21d_lib.videos import decode
+from r21d_lib.datasets.store import StoredVideo
+from r21d_lib.errors import VideoError
+from r21d_lib.videos import stream
+
+BadVideo = Literal["fail", "report"]
+# Of JPEG frames: all of HMDB51 takes 5 GB (benchmarks/database.py).
+QUALITY = 90
 
 # A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
 _VIDEOS_WORTH_A_PROCESS = 64
-
-
-BadVideo = Literal["fail", "report"]
+_JOBS_A_PROCESS = 4
+_FRAMES_AT_ONCE = 32
+# What waits to be written is at most this, which is lost when the process is killed.
+_BYTES_A_TRANSACTION, _SECONDS_A_TRANSACTION = 2**26, 5.0
+_SECONDS_A_VIDEO = 600.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,9 @@ class PreparedVideos:
     """Videos whose resized frames are on disk.
 
     Attributes:
-        videos: the list.
-        folder: where the .npy files are, in the list's own folders.
+        videos: the list, without the bad ones.
+        folder: where the stores are, one a class folder.
+        bad: name and reason of each listed video that could not be decoded.
     """
 
     videos: VideoList
@@ -49,14 +57,14 @@ class PreparedVideos:
         return len(self.videos)
 
     def frames(self, index: int) -> np.ndarray:
-        """Return a video as a read-only (T, H, W, 3) uint8 memory map."""
-        return np.load(_cached(self.folder, self.videos.names[index]), mmap_mode="r")
+        """Return a video: (T, H, W, 3) uint8."""
+        name = self.videos.names[index]
+        path = _store_of(self.folder, name)
+        entry = store.find(path, name)
+        return store.read(path, entry, np.arange(entry.frames)).numpy()
 
     def clips(self, index: int, settings: ClipSettings, starts: Callable[[int], list[int]]) -> Tensor:
-        """Read clips of one video: (clips, clip_len, H, W, 3) uint8.
-
-        Reads just the frames that it needs, from a file that it opens and closes: memory maps that
-        stay open would exceed the usual limit of 1,024 files on HMDB51.
+        """Read clips of one video: (clips, clip_len, H, W, 3) uint8. Each frame is read once.
 
         Args:
             index: of the video.
@@ -64,25 +72,19 @@ class PreparedVideos:
             starts: gives the first frame of each clip when told how many frames the video has.
 
         Raises:
-            DatasetError: if the file of the cache was cut.
+            DatasetError: if the cache is damaged.
         """
-        path = _cached(self.folder, self.videos.names[index])
-        with open(path, "rb") as file:
-            np.lib.format.read_magic(file)
-            (num_frames, *size), _, _ = np.lib.format.read_array_header_1_0(file)
-            first = file.tell()
-            indices = torch.stack(
-                [
-                    clip_indices(start, settings.clip_len, settings.stride, num_frames)
-                    for start in starts(num_frames)
-                ]
-            )
-            clips = torch.empty((*indices.shape, *size), dtype=torch.uint8)
-            for frame, row in zip(indices.flatten().tolist(), clips.flatten(0, 1).numpy(), strict=True):
-                file.seek(first + frame * row.nbytes)
-                if file.readinto(row) != row.nbytes:
-                    raise DatasetError(f"{path} was cut: delete it, and it is decoded again")
-        return clips
+        name = self.videos.names[index]
+        path = _store_of(self.folder, name)
+        entry = store.find(path, name)
+        indices = torch.stack(
+            [
+                clip_indices(start, settings.clip_len, settings.stride, entry.frames)
+                for start in starts(entry.frames)
+            ]
+        )
+        needed, places = indices.unique(return_inverse=True)
+        return store.read(path, entry, needed.numpy())[places]
 
 
 def prepare(
@@ -91,7 +93,8 @@ def prepare(
     *,
     size: tuple[int, int],
     quality: int | None = None,
-    on_bad_video: "BadVideo" = "fail",
+    on_bad_video: BadVideo = "fail",
+    seconds: float = _SECONDS_A_VIDEO,
     workers: int | None = None,
     progress: bool = True,
 ) -> PreparedVideos:
@@ -99,50 +102,149 @@ def prepare(
 
     Args:
         videos: what to decode.
-        cache: folder of the cache; each size gets a folder of its own in it.
+        cache: folder of the cache; each size and quality gets a folder of its own in it.
         size: (height, width) of the kept frames [pixels].
+        quality: keeps them as JPEG of this quality, in a tenth of the space; None keeps them exact.
+        on_bad_video: "fail" stops at the first video that cannot be decoded, and what was decoded
+            stays; "report" goes on and names all of them in `PreparedVideos.bad`.
+        seconds: a video that takes longer is given up. A few videos are decoded in this process,
+            without this limit.
         workers: processes; None takes one a core, fewer where there is little to decode.
         progress: shows a bar when it takes more than two seconds.
 
     Raises:
-        VideoError: at the first video of the list that cannot be decoded; what was decoded stays.
+        VideoError: at the first video of the list that cannot be decoded, unless it is reported.
+        DatasetError: if the cache cannot be written.
     """
-    folder = Path(cache) / f"{size[0]}x{size[1]}"
-    todo = [
-        (videos.path(i), _cached(folder, name))
-        for i, name in enumerate(videos.names)
-        if _is_stale(videos.path(i), _cached(folder, name))
-    ]
-    workers = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
-    with contextlib.ExitStack() as stack:
-        run: Callable[..., Iterator[None]] = map
-        if workers > 1 and todo:
-            # Processes are spawned: a fork of a process that runs torch threads may hang.
-            pool = ProcessPoolExecutor(
-                min(workers, len(todo)),
-                mp_context=get_context("spawn"),
-                initializer=torch.set_num_threads,  # the processes are the parallelism
-                initargs=(1,),
+    kind = f"-q{quality}" if quality else ""
+    folder = Path(cache) / f"{size[0]}x{size[1]}{kind}"
+    todo = _missing(videos, folder)
+    if not todo:
+        return PreparedVideos(videos, folder)
+    processes = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
+    decoded = _decode_all(todo, size, quality or 0, processes, seconds)
+    bar = tqdm(decoded, total=len(todo), desc="decode", unit="video", disable=not progress, delay=2)
+    bad: dict[str, str] = {}
+    waiting: dict[Path, list[StoredVideo]] = {}
+    bytes_waiting, written = 0, time.monotonic()
+    try:
+        for (name, _), result in zip(todo, bar, strict=True):
+            if isinstance(result, VideoError):
+                if on_bad_video == "fail":
+                    raise result
+                bad[name] = str(result)
+                continue
+            waiting.setdefault(_store_of(folder, name), []).append(result)
+            bytes_waiting += sum(map(len, result.frames))
+            late = time.monotonic() - written > _SECONDS_A_TRANSACTION
+            if late or bytes_waiting > _BYTES_A_TRANSACTION:
+                _write_all(waiting)
+                bytes_waiting, written = 0, time.monotonic()
+    finally:
+        _write_all(waiting)
+        decoded.close()
+    return PreparedVideos(_without(videos, bad), folder, tuple(bad.items()))
+
+
+def _missing(videos: VideoList, folder: Path) -> list[tuple[str, Path]]:
+    """Return name and file of the videos that no store holds as they are now."""
+    there: dict[Path, dict[str, tuple[int, int]]] = {}
+    missing = []
+    for index, name in enumerate(videos.names):
+        path = _store_of(folder, name)
+        if path not in there:
+            there[path] = store.sources(path)
+        file = videos.path(index)
+        if there[path].get(name) != _version(file):
+            missing.append((name, file))
+    return missing
+
+
+def _version(file: Path) -> tuple[int, int]:
+    """Return what changes when a file does: its time [ns] and its size [bytes]."""
+    if not file.is_file():
+        return 0, 0  # decoding it will say so
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def _store_of(folder: Path, name: str) -> Path:
+    return folder / f"{name.split('/')[0]}.sqlite"
+
+
+def _write_all(waiting: dict[Path, list[StoredVideo]]) -> None:
+    for path, its in waiting.items():
+        store.write(path, its)
+    waiting.clear()
+    store.forget_readers()
+
+
+def _without(videos: VideoList, bad: dict[str, str]) -> VideoList:
+    if not bad:
+        return videos
+    kept = [i for i, name in enumerate(videos.names) if name not in bad]
+    starts = None if videos.starts is None else tuple(videos.starts[i] for i in kept)
+    return replace(
+        videos,
+        names=tuple(videos.names[i] for i in kept),
+        labels=tuple(videos.labels[i] for i in kept),
+        starts=starts,
+    )
+
+
+def _decode_all(
+    todo: list[tuple[str, Path]],
+    size: tuple[int, int],
+    quality: int,
+    processes: int,
+    seconds: float,
+) -> Generator[StoredVideo | VideoError]:
+    """Yield each video decoded, or why it cannot be, in the order of the list."""
+    jobs = [(name, file, size, quality) for name, file in todo]
+    if processes == 1:
+        yield from map(_decode_one, jobs)
+        return
+    from pebble import ProcessExpired, ProcessPool
+
+    # Processes are spawned: a fork of a process that runs torch threads may hang.
+    pool = ProcessPool(
+        processes,
+        context=get_context("spawn"),
+        initializer=torch.set_num_threads,  # the processes are the parallelism
+        initargs=(1,),
+    )
+    with pool:
+        try:
+            # Only so many are under way that their frames fit into memory.
+            coming = iter(jobs)
+            running = deque(
+                pool.schedule(_decode_one, [job], timeout=seconds)
+                for job in islice(coming, _JOBS_A_PROCESS * processes)
             )
-            run = stack.enter_context(pool).map
-        done = run(partial(_prepare_one, size=size), todo)
-        for _ in tqdm(
-            done, total=len(todo), desc="decode", unit="video", disable=not progress, delay=2
-        ):
-            pass
-    return PreparedVideos(videos, folder)
+            for _, file in todo:
+                try:
+                    yield running.popleft().result()
+                except FutureTimeoutError:
+                    yield VideoError(f"{file} was given up after {seconds:g} s: copy the file again")
+                except ProcessExpired as error:
+                    yield VideoError(f"{file} makes the decoder crash ({error}): copy the file again")
+                running.extend(
+                    pool.schedule(_decode_one, [job], timeout=seconds) for job in islice(coming, 1)
+                )
+        finally:
+            pool.stop()
 
 
-def _cached(folder: Path, name: str) -> Path:
-    return folder / f"{name}.npy"
-
-
-def _is_stale(source: Path, target: Path) -> bool:
-    return not target.is_file() or target.stat().st_mtime_ns < source.stat().st_mtime_ns
-
-
-def _prepare_one(source_and_target: tuple[Path, Path], size: tuple[int, int]) -> None:
-    source, target = source_and_target
-    frames = resize(torch.from_numpy(decode(source)), size).numpy()
-    with whole_file(target) as temporary:
-        np.save(temporary, frames)
+def _decode_one(job: tuple[str, Path, tuple[int, int], int]) -> StoredVideo | VideoError:
+    """Decode, resize and encode a video, some frames at a time: it may last hours."""
+    name, file, size, quality = job
+    version = _version(file)
+    frames: list[bytes] = []
+    decoded = stream(file)
+    try:
+        while chunk := list(islice(decoded, _FRAMES_AT_ONCE)):
+            small = resize(torch.from_numpy(np.stack(chunk)), size)
+            frames += store.encode(small, quality)
+    except VideoError as error:
+        return error
+    return StoredVideo(name, *size, quality, *version, frames)

@@ -1,0 +1,225 @@
+"""The file that keeps decoded videos: an SQLite database of frames, one for each class folder.
+
+SQLite is in Python's standard library, writes a video whole or not at all, is read by any number of
+processes at once, and finds a clip's frames without an index in memory. A frame is a row, raw or
+as JPEG, with its CRC-32; the frames of a video follow each other on disk, so that a clip is one
+short read. Other forms are compared in benchmarks/database.py.
+"""
+
+import contextlib
+import io
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from r21d_lib.errors import DatasetError
+
+# A frame's key is video * 2^24 + its number: 2^24 frames are 155 hours at 30 a second.
+_FRAME_BITS = 24
+_PAGE_BYTES = 65536  # the largest that SQLite has: a row of pixels or JPEG fits into one page
+_CACHE_KB = 64  # of each open file; the system caches what is read again
+_OPEN_FILES = 256  # of a process: the usual limit is 1,024
+_SECONDS_TO_WAIT = 60.0  # for another process that writes
+_SCHEMA = """
+create table videos (
+    id integer primary key, name text unique, frames int, height int, width int, quality int,
+    source_mtime_ns int, source_bytes int
+);
+create table frames (id integer primary key, crc int, pixels blob);
+"""
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """A decoded video on its way into a store.
+
+    Attributes:
+        name: its key.
+        height, width: of a frame [pixels].
+        quality: of its JPEG frames, 0 where they are raw uint8.
+        source_mtime_ns, source_bytes: of the file that it was decoded from.
+        frames: each frame's bytes.
+    """
+
+    name: str
+    height: int
+    width: int
+    quality: int
+    source_mtime_ns: int
+    source_bytes: int
+    frames: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a video is in a store, and its form."""
+
+    id: int
+    frames: int
+    height: int
+    width: int
+    quality: int
+
+
+def encode(frames: torch.Tensor, quality: int) -> list[bytes]:
+    """Return each frame of (T, H, W, 3) uint8 as bytes: raw for quality 0, else JPEG."""
+    if quality == 0:
+        return [frame.tobytes() for frame in frames.numpy()]
+    encoded = []
+    for frame in frames.numpy():
+        file = io.BytesIO()
+        Image.fromarray(frame).save(file, "JPEG", quality=quality)
+        encoded.append(file.getvalue())
+    return encoded
+
+
+def write(path: Path, videos: Iterable[StoredVideo]) -> None:
+    """Add videos to a store, made where missing; those that it holds under the same name are replaced.
+
+    Each call is one transaction: after a kill the file is as it was before.
+
+    Raises:
+        DatasetError: if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(_connect(path, "rwc")) as store, store:
+            for video in videos:
+                _delete(store, video.name)
+                row = (
+                    *(video.name, len(video.frames), video.height, video.width, video.quality),
+                    *(video.source_mtime_ns, video.source_bytes),
+                )
+                cursor = store.execute(
+                    "insert into videos (name, frames, height, width, quality, source_mtime_ns, "
+                    "source_bytes) values (?, ?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+                first = (cursor.lastrowid or 0) << _FRAME_BITS
+                store.executemany(
+                    "insert into frames values (?, ?, ?)",
+                    ((first + n, zlib.crc32(data), data) for n, data in enumerate(video.frames)),
+                )
+    except (sqlite3.Error, OSError) as error:
+        raise DatasetError(
+            f"{path} cannot be written ({error}): free space or choose another folder; "
+            "what it held before is whole"
+        ) from error
+
+
+def _delete(store: sqlite3.Connection, name: str) -> None:
+    for (number,) in store.execute("select id from videos where name = ?", (name,)).fetchall():
+        between = (number << _FRAME_BITS, ((number + 1) << _FRAME_BITS) - 1)
+        store.execute("delete from frames where id between ? and ?", between)
+        store.execute("delete from videos where id = ?", (number,))
+
+
+def sources(path: Path) -> dict[str, tuple[int, int]]:
+    """Return the videos of a store, each with its source's time and size; none if there is no store.
+
+    Raises:
+        DatasetError: if the file is no store.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        # For writing, because a killed writer's last transaction must be undone first.
+        mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
+        with contextlib.closing(_connect(path, mode)) as store:
+            rows = store.execute("select name, source_mtime_ns, source_bytes from videos")
+            return {name: (mtime, size) for name, mtime, size in rows}
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from error
+
+
+def find(path: Path, name: str) -> Entry:
+    """Return where a video is.
+
+    Raises:
+        DatasetError: if the store or the video is not there.
+    """
+    try:
+        row = (
+            _reader(os.getpid(), path)
+            .execute("select id, frames, height, width, quality from videos where name = ?", (name,))
+            .fetchone()
+        )
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from error
+    if row is None:
+        raise DatasetError(f"{path} does not hold {name}: prepare the list again")
+    return Entry(*row)
+
+
+def read(path: Path, entry: Entry, numbers: np.ndarray) -> torch.Tensor:
+    """Return frames of a video by their numbers, ascending and without repetition.
+
+    Returns:
+        (len(numbers), H, W, 3) uint8.
+
+    Raises:
+        DatasetError: if a frame is not there or not as it was written.
+    """
+    frames = np.empty((len(numbers), entry.height, entry.width, 3), np.uint8)
+    rows = _rows(path, entry, numbers)
+    for target, number, (found, crc, data) in zip(frames, numbers.tolist(), rows, strict=True):
+        if found != number or zlib.crc32(data) != crc:
+            raise _damaged(path, f"frame {number}")
+        pixels = Image.open(io.BytesIO(data)) if entry.quality else np.frombuffer(data, np.uint8)
+        target[:] = np.asarray(pixels).reshape(target.shape)
+    return torch.from_numpy(frames)
+
+
+def _rows(path: Path, entry: Entry, numbers: np.ndarray) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (number, crc, bytes), a run of neighbours by one query."""
+    store = _reader(os.getpid(), path)
+    first = entry.id << _FRAME_BITS
+    try:
+        for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+            between = (first + int(run[0]), first + int(run[-1]))
+            found = store.execute(
+                "select id, crc, pixels from frames where id between ? and ? order by id", between
+            ).fetchall()
+            if len(found) != len(run):
+                raise _damaged(path, f"{len(run) - len(found)} frames are missing")
+            yield from ((key - first, crc, data) for key, crc, data in found)
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from error
+
+
+@lru_cache(_OPEN_FILES)
+def _reader(process: int, path: Path) -> sqlite3.Connection:
+    """Return an open store; a process never uses one that its parent opened."""
+    return _connect(path, "ro")
+
+
+def forget_readers() -> None:
+    """Close this process's open stores, so that written ones are read anew."""
+    _reader.cache_clear()
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # as_uri() quotes odd characters. A loader's threads may share a reader, one after the other.
+    address = f"{path.resolve().as_uri()}?mode={mode}"
+    store = sqlite3.connect(address, uri=True, timeout=_SECONDS_TO_WAIT, check_same_thread=False)
+    store.execute(f"pragma cache_size = -{_CACHE_KB}")
+    if mode == "rwc":
+        store.execute(f"pragma page_size = {_PAGE_BYTES}")
+        store.execute("pragma synchronous = normal")
+        store.execute("begin immediate")  # another process may be making the same store
+        if not store.execute("select 1 from sqlite_master where name = 'videos'").fetchone():
+            for statement in _SCHEMA.split(";"):
+                store.execute(statement)
+    return store
+
+
+def _damaged(path: Path, reason: object) -> DatasetError:
+    return DatasetError(f"{path} is damaged ({reason}): delete it, and it is decoded again")

@@ -1,0 +1,214 @@
+"""The decode-once cache: whole or not at all, right after kills and damage, readable by many."""
+
+import dataclasses
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from r21d_lib import videos
+from r21d_lib.clips import ClipSettings, resize
+from r21d_lib.datasets import prepared as module
+from r21d_lib.datasets import store
+from r21d_lib.datasets.listed import VideoList
+from r21d_lib.datasets.prepared import prepare
+from r21d_lib.datasets.sampling import TestClips, TrainBatches, TrainClips
+from r21d_lib.errors import DatasetError, VideoError
+
+SIZE = (24, 32)
+SETTINGS = ClipSettings(clip_len=4, stride=2, resize=SIZE, crop=16)
+
+
+@pytest.fixture
+def copied(tiny_dataset, tmp_path):
+    shutil.copytree(tiny_dataset.root, tmp_path / "videos")
+    return dataclasses.replace(tiny_dataset, root=tmp_path / "videos")
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny_dataset, tmp_path_factory):
+    return prepare(tiny_dataset, tmp_path_factory.mktemp("cache"), size=SIZE)
+
+
+def ids(prepared):
+    return [
+        store.find(prepared.folder / f"{name.split('/')[0]}.sqlite", name).id
+        for name in prepared.videos.names
+    ]
+
+
+def test_it_holds_what_was_decoded(prepared, tiny_dataset):
+    for index in range(len(tiny_dataset)):
+        frames = torch.from_numpy(videos.decode(tiny_dataset.path(index)))
+        np.testing.assert_array_equal(prepared.frames(index), resize(frames, SIZE).numpy())
+
+
+def test_every_video_is_decoded_once_and_again_when_it_changed(copied, tmp_path):
+    before = ids(prepare(copied, tmp_path / "cache", size=SIZE))
+    assert ids(prepare(copied, tmp_path / "cache", size=SIZE)) == before
+    copied.path(2).touch()
+    after = ids(prepare(copied, tmp_path / "cache", size=SIZE))
+    assert [one != other for one, other in zip(before, after, strict=True)] == [
+        index == 2 for index in range(8)
+    ]
+
+
+def test_jpeg_frames_are_near_and_small(copied, tmp_path, prepared):
+    small = prepare(copied, tmp_path / "cache", size=SIZE, quality=90)
+    assert small.folder.name == "24x32-q90"
+    for index in range(len(copied)):
+        exact, near = prepared.frames(index).astype(int), small.frames(index)
+        assert near.shape == exact.shape
+        assert 0 < np.abs(near - exact).mean() < 6
+        clips = TestClips(small, SETTINGS, num_clips=2)[index][0]
+        np.testing.assert_array_equal(clips[0], near[[0, 2, 4, 6]])
+
+
+def test_processes_prepare_the_same_and_stop_at_a_broken_video(copied, tmp_path, prepared):
+    copied.path(7).write_bytes(b"garbage")
+    with pytest.raises(VideoError, match=r"take\)!_3\.avi is not a readable video"):
+        prepare(copied, tmp_path, size=SIZE, workers=2)
+    rest = dataclasses.replace(copied, names=copied.names[:7], labels=copied.labels[:7])
+    assert module._missing(rest, tmp_path / "24x32") == []
+    there = prepare(rest, tmp_path, size=SIZE)
+    for index in range(7):
+        np.testing.assert_array_equal(there.frames(index), prepared.frames(index))
+
+
+def test_a_broken_video_stops_the_cache_which_goes_on_once_it_is_mended(copied, tmp_path):
+    whole = copied.path(2).read_bytes()
+    copied.path(2).write_bytes(b"garbage")
+    with pytest.raises(VideoError, match=r"take\)!_2\.avi is not a readable video"):
+        prepare(copied, tmp_path / "cache", size=SIZE)
+    assert len(store.sources(tmp_path / "cache" / "24x32" / "left.sqlite")) == 2
+    copied.path(2).write_bytes(whole)
+    prepared = prepare(copied, tmp_path / "cache", size=SIZE)
+    assert [len(prepared.frames(i)) for i in range(8)] == [16, 17, 18, 19] * 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bad_videos_are_reported_by_name_and_left_out(copied, tmp_path, workers):
+    copied.path(2).write_bytes(b"garbage")
+    copied.path(6).unlink()
+    prepared = prepare(copied, tmp_path / "cache", size=SIZE, on_bad_video="report", workers=workers)
+    assert [name for name, _ in prepared.bad] == [copied.names[2], copied.names[6]]
+    assert "is not a readable video" in prepared.bad[0][1]
+    assert "no video" in prepared.bad[1][1]
+    assert len(prepared) == 6
+    assert prepared.videos.labels == (0, 0, 0, 1, 1, 1)
+    assert all(len(prepared.frames(i)) for i in range(6))
+
+
+def test_a_video_that_takes_too_long_is_given_up(copied, tmp_path):
+    with pytest.raises(VideoError, match=r"_0\.avi was given up after 0\.001 s"):
+        prepare(copied, tmp_path / "cache", size=SIZE, seconds=0.001, workers=2)
+
+
+def crash_at_the_third(job):
+    if "_2.avi" in job[0]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return decode_one(job)
+
+
+decode_one = module._decode_one
+
+
+def test_a_decoder_that_crashes_takes_nothing_else_with_it(copied, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_decode_one", crash_at_the_third)
+    prepared = prepare(copied, tmp_path / "cache", size=SIZE, on_bad_video="report", workers=2)
+    assert [name for name, _ in prepared.bad] == [copied.names[2], copied.names[6]]
+    assert "makes the decoder crash" in prepared.bad[0][1]
+    assert len(prepared) == 6
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "text"])
+def test_a_damaged_store_is_an_error(copied, tmp_path, damage):
+    prepared = prepare(copied, tmp_path / "cache", size=SIZE)
+    file = prepared.folder / "left.sqlite"
+    content = bytearray(file.read_bytes())
+    if damage == "flip":  # of a pixel: SQLite itself would not notice
+        frame = prepared.frames(0)[5].tobytes()
+        content[content.index(frame) + 100] ^= 1
+    store.forget_readers()
+    file.write_bytes({"flip": content, "cut": content[:70000], "text": b"no database" * 99}[damage])
+    with pytest.raises(DatasetError, match=r"left\.sqlite .*(damaged|delete it)"):
+        [TestClips(prepared, SETTINGS)[i] for i in range(4)]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files as Linux does")
+def test_reading_keeps_at_most_a_file_a_class_open(prepared):
+    dataset = TrainClips(prepared, SETTINGS)
+    store.forget_readers()
+    before = len(os.listdir("/proc/self/fd"))
+    assert len([dataset[i % 8] for i in range(200)]) == 200
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_many_workers_read_at_once(prepared, start):
+    """Also after this process has read: a child must not use its parent's open files."""
+    dataset = TrainClips(prepared, SETTINGS)
+    expected = [dataset[i][0] for i in range(64)]
+    sampler = TrainBatches(8, 4, 16)
+    numbers = [n for batch in sampler for n in batch]
+    loader = DataLoader(dataset, batch_sampler=sampler, num_workers=2, multiprocessing_context=start)
+    clips = torch.cat([frames for frames, _ in loader])
+    for number, clip in zip(numbers, clips, strict=True):
+        assert torch.equal(clip, expected[number])
+
+
+def test_a_place_that_cannot_be_written(copied, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(DatasetError, match="cannot be written"):
+        prepare(copied, tmp_path / "cache", size=SIZE)
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from r21d_lib.datasets import prepared
+from r21d_lib.datasets.listed import VideoList
+prepared._SECONDS_A_TRANSACTION = 0.0  # so that a kill often hits the writing
+root, cache = map(Path, sys.argv[1:3])
+names = tuple(sorted(str(p.relative_to(root)) for p in root.rglob("*.avi")))
+videos = VideoList("many", ("jump",), root, names, (0,) * len(names))
+prepared.prepare(videos, cache, size=(24, 32), workers=1, progress=False)
+"""
+
+
+def test_kills_at_ten_random_moments(tmp_path, make_frames):
+    root, cache = tmp_path / "videos", tmp_path / "cache"
+    names = tuple(f"jump/{i:03}.avi" for i in range(300))
+    for i, name in enumerate(names):
+        videos.write(root / name, make_frames(8 + i % 5))
+    listed = VideoList("many", ("jump",), root, names, (0,) * 300)
+    command = [sys.executable, "-c", PREPARE, str(root), str(cache)]
+    moments = random.Random(0)
+    path = cache / "24x32" / "jump.sqlite"
+    counts = []
+    for kill in range(10):
+        process = subprocess.Popen(command)
+        grown = path.stat().st_mtime_ns if path.is_file() else 0
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            if path.is_file() and path.stat().st_mtime_ns != grown:
+                break  # it has begun to write
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.08))
+        process.kill()
+        process.wait()
+        counts.append(len(store.sources(path)))
+        assert counts == sorted(counts), f"kill {kill} lost videos: {counts}"
+    assert 0 < counts[0] < 300, f"the kills came too early or too late: {counts}"
+    prepared = prepare(listed, cache, size=SIZE)
+    for index in range(0, 300, 7):
+        frames = resize(torch.from_numpy(videos.decode(listed.path(index))), SIZE)
+        np.testing.assert_array_equal(prepared.frames(index), frames.numpy())
