@@ -3,10 +3,10 @@
     python benchmarks/real_videos.py LIST VIDEOS           # about an hour on two CPU cores
     python benchmarks/real_videos.py LIST VIDEOS --full    # 18 layers, 16 x 112 x 112: needs a GPU
 
-LIST is a CSV list as `r21d prepare listed` takes it, VIDEOS the folder that it starts from. Every number
-comes from the commands that a user runs on videos of their own: prepare, train, evaluate. Runs that are
-finished are not run again. Scores and recipes go to benchmarks/results/real_videos/, the numbers to
-real_videos.json beside it, the picture to figures/real_videos.png.
+LIST is a CSV list as `r21d prepare listed` takes it, VIDEOS the folder that it starts from. Every
+number comes from the commands that a user runs on videos of their own: prepare, train, evaluate. Runs
+that are finished are not run again. Scores and recipes go to benchmarks/results/real_videos/, the
+numbers to real_videos.json beside it, the picture to figures/real_videos.png.
 """
 
 import argparse
@@ -108,9 +108,8 @@ def main() -> None:
         videos = int(runs[0]["videos"])
         bars[name] = (accuracy, *wilson_interval(round(accuracy * videos), videos))
         clip = float(np.mean([run["clip@1"] for run in runs]))
-        print(
-            f"{name:22} clip@1 {clip:.3f}  video@1 {accuracy:.3f} [{bars[name][1]:.3f}, {bars[name][2]:.3f}]"
-        )
+        low, high = bars[name][1:]
+        print(f"{name:22} clip@1 {clip:.3f}  video@1 {accuracy:.3f} [{low:.3f}, {high:.3f}]")
     content = {
         "command": f"python benchmarks/real_videos.py LIST VIDEOS{' --full' if arguments.full else ''}",
         "minutes": round((time.perf_counter() - started) / 60, 1),

@@ -50,8 +50,10 @@ class Scores:
                 f"scores of shape {self.probabilities.shape} do not fit {len(self.names)} videos, "
                 f"{len(self.labels)} labels and {len(self.classes)} classes: score the list again"
             )
-        unscored = ~np.isfinite(self.probabilities).all(2).any(1)
-        if unscored.any() or not np.isfinite(self.probabilities[self.clip_exists]).all():
+        exists = self.clip_exists
+        finite = np.isfinite(self.probabilities).all(2)
+        unscored = ~exists.any(1) | (exists & ~finite).any(1)
+        if unscored.any():
             raise DatasetError(
                 f"{unscored.sum()} of {len(self.names)} videos have no finite score, first "
                 f"{self.names[int(unscored.argmax())]}: check the checkpoint"

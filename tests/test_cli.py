@@ -22,7 +22,8 @@ def r21d(*arguments, **environment):
 
 def test_every_command_explains_itself_with_an_example():
     overview = r21d("--help").stdout
-    commands = ["reproduce", "figures", "splits", "draw", "train", "evaluate", "pretrain-figures"]
+    commands = ["reproduce", "figures", "splits", "prepare", "doctor", "draw", "recipes", "train"]
+    commands += ["evaluate", "weights", "convert", "pretrain-figures"]
     for command in commands:
         assert command in overview
         assert "r21d " + command in r21d(command, "--help").stdout.split("Example", 1)[1]
@@ -43,9 +44,22 @@ def test_splits_writes_the_projects_form(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--profile", "demo"], "no profile is called 'demo': choose figures or hmdb51"),
-        (["train", "--profile", "hmdb51"], "give one with --checkpoint"),
-        (["evaluate", "nowhere.safetensors", "--profile", "hmdb51"], "set R21D_HMDB51"),
+        (["train", "demo"], "no recipe is called 'demo': choose figures_finetune, figures_scratch, "),
+        (["train", "hmdb51_finetune"], "set R21D_HMDB51"),
+        (["train", "small_finetune"], "needs a data set: give data=FOLDER"),
+        (["train", "small_finetune", "data=nowhere"], "make it with `r21d prepare listed"),
+        (["train", "small_finetune", "epoch=3"], "has no field 'epoch': did you mean epochs?"),
+        (
+            ["train", "small_finetune", "epochs=many"],
+            "training.epochs: input should be a valid integer",
+        ),
+        (["train", "small_finetune", "epochs"], "'epochs' changes nothing: give key=value"),
+        (["train", "none.toml"], "none.toml cannot be read as a recipe"),
+        (["recipes", "small_finetune", "crop=9999"], "a crop of 9999 does not fit"),
+        (["evaluate", "nowhere.safetensors", "--data", "hmdb51"], "set R21D_HMDB51"),
+        (["evaluate", "a", "b", "--scores", "c.npz"], "--scores names one file"),
+        (["prepare", "ucf101", "somewhere"], "no data set 'ucf101' is known here"),
+        (["prepare", "listed", "none.csv"], "no list none.csv"),
         (["reproduce", "99_none"], "no notebook is called '99_none'"),
         (["splits", "no/such/folder", "--name", "x"], "give the folder of official lists"),
     ],
@@ -61,6 +75,19 @@ def test_wrong_requests_give_one_line_and_exit_2(arguments, message):
 def test_a_checkpoint_for_other_classes_is_refused(tmp_path):
     videos = tmp_path / "hmdb51"
     videos.mkdir()
-    done = r21d("evaluate", "r2plus1d_10_figures", "--profile", "hmdb51", R21D_HMDB51=str(videos))
+    done = r21d("evaluate", "r2plus1d_10_figures", "--data", "hmdb51", R21D_HMDB51=str(videos))
     assert done.returncode == 2
     assert "brush_hair holds no clip" in done.stderr
+
+
+def test_recipes_are_listed_and_every_field_is_explained():
+    listed = r21d("recipes").stdout
+    for name in ("hmdb51_finetune", "hmdb51_finetune_modern", "hmdb51_scratch", "kinetics400_scratch"):
+        assert name in listed
+    told = r21d("recipes", "hmdb51_finetune", "batch_size=4").stdout
+    assert "batch_size = 4" in told
+    assert "learning_rate = 0.0016" in told
+    fields = [line for line in told.splitlines() if " = " in line and not line.startswith(" ")]
+    assert len(fields) >= 35
+    explained = [line for line in told.splitlines() if line.startswith("    ")]
+    assert len(explained) == len(fields)

@@ -27,22 +27,20 @@ from r21d_lib.errors import SettingsError, VideoError
 )
 @pytest.mark.parametrize("num_frames", [1, 3, 20])
 def test_every_format_comes_back_in_order(
-    tmp_path, make_frames, monkeypatch, suffix, codec, b_frames, plain, num_frames
+    tmp_path, make_frames, suffix, codec, b_frames, plain, num_frames
 ):
     frames = make_frames(num_frames)
     path = tmp_path / f"video{suffix}"
     videos.write(path, frames, codec=codec, max_b_frames=b_frames)
-    reference = videos.decode(path, decoder="pyav")
+    reference = videos.decode(path)
     assert reference.shape == frames.shape
     assert reference.dtype == np.uint8
     # The moving square alone tells frames apart: each must be nearest to its own original.
     distances = np.abs(reference[:, None].astype(int) - frames[None].astype(int)).mean((2, 3, 4))
     assert distances.argmin(1).tolist() == list(range(num_frames))
-    np.testing.assert_array_equal(videos.decode(path), reference)
     if plain:
         pytest.importorskip("decord")
-        monkeypatch.setattr(videos, "_decode_with_pyav", lambda *_: pytest.fail("PyAV had to help"))
-        np.testing.assert_array_equal(videos.decode(path), reference)
+        np.testing.assert_array_equal(videos.decode(path, decoder="decord"), reference)
 
 
 @pytest.mark.parametrize(("height", "width"), [(47, 64), (48, 63), (47, 63)])
@@ -55,14 +53,13 @@ def test_odd_sizes_are_kept(tmp_path, make_frames, codec, height, width):
     assert np.abs(decoded.astype(int) - frames).mean() < 8
 
 
-def test_auto_leaves_reordered_frames_to_pyav_where_decord_repeats_one(shared_data):
+def test_decord_in_order_repeats_the_last_frame_of_a_real_clip(shared_data):
     pytest.importorskip("decord")
     path = shared_data / "clips" / "unnamed_hmdb51_48_frames.avi"
     reference = videos.decode(path, decoder="pyav")
     by_decord = videos.decode(path, decoder="decord")
     assert (len(reference), len(by_decord)) == (48, 49)
     np.testing.assert_array_equal(by_decord[:48], reference)
-    assert len(videos.decode(path)) == 48
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -86,14 +83,13 @@ def test_a_turned_video_stands_upright_whichever_decoder_serves_it(tmp_path, mak
     np.testing.assert_array_equal(videos.decode(path, decoder="decord"), decoded)
 
 
-def test_real_hmdb51_clips_decode_alike(shared_data):
+def test_real_hmdb51_clips_are_not_taken_for_damaged(shared_data):
     originals = sorted(p for p in (shared_data / "clips").iterdir())
-    trimmed = [sorted(p.iterdir())[0] for p in sorted((shared_data / "jhmdb").iterdir()) if p.is_dir()]
-    assert originals
-    assert trimmed
-    for path in originals + trimmed:
-        same = np.array_equal(videos.decode(path), videos.decode(path, decoder="pyav"))
-        assert same, path.name
+    trimmed = sorted((shared_data / "jhmdb").rglob("*.avi"))
+    assert len(originals) >= 4
+    assert len(trimmed) == 606
+    for path in [*originals, *trimmed[::6]]:
+        assert len(list(videos.stream(path))) >= 15, path.name
 
 
 def test_probe(tmp_path, make_frames):
@@ -137,7 +133,7 @@ def test_a_cut_file_is_an_error(tmp_path, make_frames, suffix, codec, kept):
         videos.decode(path)
 
 
-@pytest.mark.parametrize("decoder", ["auto", "pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_a_header_without_frames_is_an_error(tmp_path, decoder):
     if decoder == "decord":
         pytest.importorskip("decord")
@@ -176,5 +172,5 @@ def test_nothing_half_written_is_left(tmp_path):
 
 
 def test_unknown_decoder(tmp_path):
-    with pytest.raises(SettingsError, match="choose auto, decord or pyav"):
+    with pytest.raises(SettingsError, match="choose pyav or decord"):
         videos.decode(tmp_path / "x.avi", decoder="opencv")

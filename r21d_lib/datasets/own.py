@@ -64,11 +64,18 @@ def make_folder(
     if to.exists() and not (to / "classes.txt").is_file():
         raise DatasetError(f"{to} exists and is no data set: choose another name or folder")
     rows: dict[str, _Video] = {}
-    for part, files in (("train", lists), ("test", test)):
-        for file in files:
-            _read(file, "train" if part == "train" else "test", rows)
+    for file in lists:
+        _read(file, "train", rows)
+    for file in test:
+        _read(file, "test", rows)
     classes = tuple(labels or sorted({video.label for video in rows.values()}))
-    splits = _splits(rows, classes)
+    for video in rows.values():
+        if not labels and video.label.isdecimal():
+            raise DatasetError(
+                f"{video.place}: class {video.label} is a number: give the names in a file "
+                "with --labels"
+            )
+    splits = _splits(rows)
     names = _names(rows, classes, videos)
 
     fresh = to.with_name(f".{to.name}.unfinished")
@@ -164,7 +171,7 @@ def _parts(row: Mapping[str, str], part: Part, place: str) -> dict[int, Part | N
     return {1: part}
 
 
-def _splits(rows: Mapping[str, _Video], classes: Sequence[str]) -> dict[int, dict[str, Part]]:
+def _splits(rows: Mapping[str, _Video]) -> dict[int, dict[str, Part]]:
     """Return the videos of each split, after checking that both parts have some."""
     splits: dict[int, dict[str, Part]] = {}
     for name, video in rows.items():
@@ -202,16 +209,12 @@ def _names(rows: Mapping[str, _Video], classes: Sequence[str], root: Path) -> di
 
 def _class_name(video: _Video, classes: Sequence[str]) -> str:
     """Return the class of a row, whose label is a name or a number."""
-    if video.label in classes and not video.label.isdecimal():
+    if video.label in classes:
         name = video.label
     elif video.label.isdecimal() and int(video.label) < len(classes):
         name = classes[int(video.label)]
     else:
         raise DatasetError(f"{video.place}: no class {video.label!r} in the file of --labels")
-    if name.isdecimal():
-        raise DatasetError(
-            f"{video.place}: classes are numbers: give their names in a file with --labels"
-        )
     if "/" in name or name.startswith("."):
         raise DatasetError(f"{video.place}: {name!r} cannot be a folder's name: rename the class")
     return name

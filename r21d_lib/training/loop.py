@@ -118,7 +118,9 @@ def train(
             progressed.add(step)
             bar.update()
             bar.set_postfix(epoch=epoch + 1, loss=f"{progressed.loss:.3f}")
-            if time.perf_counter() - saved > save_seconds and accelerator.is_main_process:
+            # After the last step the epoch is closed first: a state has steps to go, or none taken.
+            due = progressed.step < loop.batches.steps and time.perf_counter() - saved > save_seconds
+            if due and accelerator.is_main_process:
                 folder.write_state(progressed.to_dict(loop))
                 saved = time.perf_counter()
 

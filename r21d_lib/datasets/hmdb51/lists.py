@@ -25,8 +25,10 @@ def load(root: str | Path, *, split: int = 1, part: listed.Part) -> listed.Video
         part: "train" or "test".
 
     Raises:
-        SettingsError, DatasetError: as `listed.load`.
+        SettingsError, DatasetError: as `listed.load`, and if the list is not the official one's size.
     """
+    if split in listed.SPLITS:
+        check_counts(*listed.read_split(FOLDER, split), split)
     return listed.load(root, dataset="hmdb51", split=split, part=part)
 
 
