@@ -107,15 +107,26 @@ def test_bad_videos_are_reported_by_name_and_left_out(copied, tmp_path, workers)
     assert all(len(prepared.frames(i)) for i in range(6))
 
 
-def test_a_video_that_takes_too_long_is_given_up(copied, tmp_path):
-    with pytest.raises(VideoError, match=r"_0\.avi was given up after 0\.001 s"):
-        prepare(copied, tmp_path / "cache", size=SIZE, seconds=0.001, workers=2)
+def hang_at_the_third(file, *rest):
+    if "_2.avi" in file.name:
+        time.sleep(600)
+    return decode_one(file, *rest)
 
 
-def crash_at_the_third(job):
-    if "_2.avi" in job[0]:
+def test_a_video_that_hangs_is_given_up(copied, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_decode_one", hang_at_the_third)
+    prepared = prepare(
+        copied, tmp_path / "cache", size=SIZE, on_bad_video="report", seconds=5, workers=2
+    )
+    assert [name for name, _ in prepared.bad] == [copied.names[2], copied.names[6]]
+    assert "was given up after 5 s" in prepared.bad[0][1]
+    assert len(prepared) == 6
+
+
+def crash_at_the_third(file, *rest):
+    if "_2.avi" in file.name:
         os.kill(os.getpid(), signal.SIGSEGV)
-    return decode_one(job)
+    return decode_one(file, *rest)
 
 
 decode_one = module._decode_one

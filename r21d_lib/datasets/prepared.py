@@ -5,12 +5,9 @@ It can be interrupted at any time: a video is in it whole or not at all, and a r
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +18,7 @@ from tqdm.auto import tqdm
 
 from r21d_lib.clips import ClipSettings, clip_indices, resize
 from r21d_lib.datasets import store
+from r21d_lib.datasets.guarded import guarded_map
 from r21d_lib.datasets.listed import VideoList
 from r21d_lib.datasets.store import StoredVideo
 from r21d_lib.errors import VideoError
@@ -32,7 +30,6 @@ QUALITY = 90
 
 # A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
 _VIDEOS_WORTH_A_PROCESS = 64
-_JOBS_A_PROCESS = 4
 _FRAMES_AT_ONCE = 32
 # What waits to be written is at most this, which is lost when the process is killed.
 _BYTES_A_TRANSACTION, _SECONDS_A_TRANSACTION = 2**26, 5.0
@@ -122,7 +119,8 @@ def prepare(
     if not todo:
         return PreparedVideos(videos, folder)
     processes = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
-    decoded = _decode_all(todo, size, quality or 0, processes, seconds)
+    jobs = [(file, name, size, quality or 0) for name, file in todo]
+    decoded = guarded_map(_decode_one, jobs, processes=processes, seconds=seconds)
     bar = tqdm(decoded, total=len(todo), desc="decode", unit="video", disable=not progress, delay=2)
     bad: dict[str, str] = {}
     waiting: dict[Path, list[StoredVideo]] = {}
@@ -192,52 +190,8 @@ def _without(videos: VideoList, bad: dict[str, str]) -> VideoList:
     )
 
 
-def _decode_all(
-    todo: list[tuple[str, Path]],
-    size: tuple[int, int],
-    quality: int,
-    processes: int,
-    seconds: float,
-) -> Generator[StoredVideo | VideoError]:
-    """Yield each video decoded, or why it cannot be, in the order of the list."""
-    jobs = [(name, file, size, quality) for name, file in todo]
-    if processes == 1:
-        yield from map(_decode_one, jobs)
-        return
-    from pebble import ProcessExpired, ProcessPool
-
-    # Processes are spawned: a fork of a process that runs torch threads may hang.
-    pool = ProcessPool(
-        processes,
-        context=get_context("spawn"),
-        initializer=torch.set_num_threads,  # the processes are the parallelism
-        initargs=(1,),
-    )
-    with pool:
-        try:
-            # Only so many are under way that their frames fit into memory.
-            coming = iter(jobs)
-            running = deque(
-                pool.schedule(_decode_one, [job], timeout=seconds)
-                for job in islice(coming, _JOBS_A_PROCESS * processes)
-            )
-            for _, file in todo:
-                try:
-                    yield running.popleft().result()
-                except FutureTimeoutError:
-                    yield VideoError(f"{file} was given up after {seconds:g} s: copy the file again")
-                except ProcessExpired as error:
-                    yield VideoError(f"{file} makes the decoder crash ({error}): copy the file again")
-                running.extend(
-                    pool.schedule(_decode_one, [job], timeout=seconds) for job in islice(coming, 1)
-                )
-        finally:
-            pool.stop()
-
-
-def _decode_one(job: tuple[str, Path, tuple[int, int], int]) -> StoredVideo | VideoError:
+def _decode_one(file: Path, name: str, size: tuple[int, int], quality: int) -> StoredVideo | VideoError:
     """Decode, resize and encode a video, some frames at a time: it may last hours."""
-    name, file, size, quality = job
     version = _version(file)
     frames: list[bytes] = []
     decoded = stream(file)

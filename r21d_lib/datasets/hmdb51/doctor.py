@@ -2,9 +2,7 @@
 
 import difflib
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +10,13 @@ from tqdm.auto import tqdm
 
 from r21d_lib import videos
 from r21d_lib.datasets import listed
+from r21d_lib.datasets.guarded import guarded_map
 from r21d_lib.datasets.hmdb51.lists import FOLDER, NUM_CLIPS, known_names
 from r21d_lib.errors import DatasetError, VideoError, few
 
 # Other projects' frame counts differ from the truth by a few frames, more in long clips.
 _FRAMES_OFF, _SHARE_OFF = 5, 0.1
+_SECONDS_A_CLIP = 120.0
 
 
 @dataclass(frozen=True)
@@ -129,16 +129,18 @@ def _files(
 ) -> list[Finding]:
     """Decode every clip and compare its length with the list."""
     findings, lengths = [], {}
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        counts = pool.map(_count_frames, present.values(), chunksize=16)
-        bar = tqdm(
-            counts, total=len(present), desc="decode", unit="clip", disable=not progress, delay=2
-        )
-        for name, found in zip(present, bar, strict=True):
-            if isinstance(found, str):
-                findings.append(Finding("wrong", found))
-            else:
-                lengths[name] = found
+    counts = guarded_map(
+        _count_frames,
+        [(path,) for path in present.values()],
+        processes=workers or os.cpu_count() or 1,
+        seconds=_SECONDS_A_CLIP,
+    )
+    bar = tqdm(counts, total=len(present), desc="decode", unit="clip", disable=not progress, delay=2)
+    for name, found in zip(present, bar, strict=True):
+        if isinstance(found, VideoError):
+            findings.append(Finding("wrong", str(found)))
+        else:
+            lengths[name] = found
     odd = [
         f"{name} ({frames}, listed {known[name]})"
         for name, frames in lengths.items()
@@ -156,9 +158,9 @@ def _is_odd(frames: int, listed_frames: int | None) -> bool:
     return abs(frames - listed_frames) > max(_FRAMES_OFF, _SHARE_OFF * listed_frames)
 
 
-def _count_frames(path: Path) -> int | str:
+def _count_frames(path: Path) -> int | VideoError:
     """Return a clip's frames, or why it cannot be decoded."""
     try:
-        return len(videos.decode(path))
+        return sum(1 for _ in videos.stream(path))
     except VideoError as error:
-        return str(error)
+        return error

@@ -1,0 +1,74 @@
+"""Work on video files in processes that may hang or crash, without harm to anything else."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from r21d_lib.errors import VideoError
+
+Result = TypeVar("Result")
+
+# Only so many are under way that their results fit into memory.
+_JOBS_A_PROCESS = 4
+
+
+def guarded_map(
+    function: Callable[..., Result],
+    jobs: Sequence[tuple[Any, ...]],
+    *,
+    processes: int,
+    seconds: float,
+) -> Generator[Result | VideoError]:
+    """Yield function(*job) for each job, in their order, however many there are.
+
+    Args:
+        function: of a module, so that another process finds it.
+        jobs: the arguments; the first is the video's path.
+        processes: 1 works in this process, without the guard.
+        seconds: a job that takes longer is given up.
+
+    Yields:
+        What the function returned, or a VideoError where it hung or crashed.
+    """
+    if processes == 1:
+        for job in jobs:
+            yield function(*job)
+        return
+    from pebble import ProcessExpired, ProcessPool
+
+    # Processes are spawned: a fork of a process that runs torch threads may hang.
+    pool = ProcessPool(
+        processes,
+        context=get_context("spawn"),
+        initializer=torch.set_num_threads,  # the processes are the parallelism
+        initargs=(1,),
+    )
+    with pool:
+        try:
+            coming = iter(jobs)
+            running = deque(
+                pool.schedule(function, job, timeout=seconds)
+                for job in islice(coming, _JOBS_A_PROCESS * processes)
+            )
+            for file, *_ in jobs:
+                try:
+                    yield running.popleft().result()
+                except FutureTimeoutError:
+                    yield _error(file, f"was given up after {seconds:g} s")
+                except ProcessExpired as error:
+                    yield _error(file, f"makes the decoder crash ({error})")
+                running.extend(
+                    pool.schedule(function, job, timeout=seconds) for job in islice(coming, 1)
+                )
+        finally:
+            pool.stop()
+
+
+def _error(file: Path, what: str) -> VideoError:
+    return VideoError(f"{file} {what}: copy the file again")
