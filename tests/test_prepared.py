@@ -19,7 +19,7 @@ from r21d_lib.clips import ClipSettings, resize
 from r21d_lib.datasets import prepared as module
 from r21d_lib.datasets import store
 from r21d_lib.datasets.listed import VideoList
-from r21d_lib.datasets.prepared import prepare
+from r21d_lib.datasets.prepared import prepare, store_of
 from r21d_lib.datasets.sampling import TestClips, TrainBatches, TrainClips
 from r21d_lib.errors import DatasetError, VideoError
 
@@ -39,10 +39,7 @@ def prepared(tiny_dataset, tmp_path_factory):
 
 
 def ids(prepared):
-    return [
-        store.find(prepared.folder / f"{name.split('/')[0]}.sqlite", name).id
-        for name in prepared.videos.names
-    ]
+    return [store.find(store_of(prepared.folder, name), name).id for name in prepared.videos.names]
 
 
 def test_it_holds_what_was_decoded(prepared, tiny_dataset):
@@ -88,7 +85,8 @@ def test_a_broken_video_stops_the_cache_which_goes_on_once_it_is_mended(copied, 
     copied.path(2).write_bytes(b"garbage")
     with pytest.raises(VideoError, match=r"take\)!_2\.avi is not a readable video"):
         prepare(copied, tmp_path / "cache", size=SIZE)
-    assert len(store.sources(tmp_path / "cache" / "24x32" / "left.sqlite")) == 2
+    held = [store.sources(path) for path in (tmp_path / "cache" / "24x32").iterdir()]
+    assert sorted(name for its in held for name in its) == list(copied.names[:2])
     copied.path(2).write_bytes(whole)
     prepared = prepare(copied, tmp_path / "cache", size=SIZE)
     assert [len(prepared.frames(i)) for i in range(8)] == [16, 17, 18, 19] * 2
@@ -143,24 +141,24 @@ def test_a_decoder_that_crashes_takes_nothing_else_with_it(copied, tmp_path, mon
 @pytest.mark.parametrize("damage", ["flip", "cut", "text"])
 def test_a_damaged_store_is_an_error(copied, tmp_path, damage):
     prepared = prepare(copied, tmp_path / "cache", size=SIZE)
-    file = prepared.folder / "left.sqlite"
+    file = store_of(prepared.folder, copied.names[0])
     content = bytearray(file.read_bytes())
     if damage == "flip":  # of a pixel: SQLite itself would not notice
         frame = prepared.frames(0)[5].tobytes()
-        content[content.index(frame) + 100] ^= 1
+        content = content.replace(frame, bytes([frame[0] ^ 1]) + frame[1:])
     store.forget_readers()
     file.write_bytes({"flip": content, "cut": content[:70000], "text": b"no database" * 99}[damage])
-    with pytest.raises(DatasetError, match=r"left\.sqlite .*(damaged|delete it)"):
-        [TestClips(prepared, SETTINGS)[i] for i in range(4)]
+    with pytest.raises(DatasetError, match=rf"{file.name} is damaged .*: delete it, and it is"):
+        TestClips(prepared, SETTINGS)[0]
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files as Linux does")
-def test_reading_keeps_at_most_a_file_a_class_open(prepared):
+def test_reading_keeps_at_most_a_file_a_store_open(prepared):
     dataset = TrainClips(prepared, SETTINGS)
     store.forget_readers()
     before = len(os.listdir("/proc/self/fd"))
     assert len([dataset[i % 8] for i in range(200)]) == 200
-    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert len(os.listdir("/proc/self/fd")) <= before + 8
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
@@ -203,20 +201,24 @@ def test_kills_at_ten_random_moments(tmp_path, make_frames):
     listed = VideoList("many", ("jump",), root, names, (0,) * 300)
     command = [sys.executable, "-c", PREPARE, str(root), str(cache)]
     moments = random.Random(0)
-    path = cache / "24x32" / "jump.sqlite"
+    paths = [cache / "24x32" / f"{number:02}.sqlite" for number in range(16)]
+
+    def last_written():
+        return max((path.stat().st_mtime_ns for path in paths if path.is_file()), default=0)
+
     counts = []
     for kill in range(10):
         process = subprocess.Popen(command)
-        grown = path.stat().st_mtime_ns if path.is_file() else 0
+        before = last_written()
         until = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < until:
-            if path.is_file() and path.stat().st_mtime_ns != grown:
+            if last_written() != before:
                 break  # it has begun to write
             time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.08))
         process.kill()
         process.wait()
-        counts.append(len(store.sources(path)))
+        counts.append(sum(len(store.sources(path)) for path in paths))
         assert counts == sorted(counts), f"kill {kill} lost videos: {counts}"
     assert 0 < counts[0] < 300, f"the kills came too early or too late: {counts}"
     prepared = prepare(listed, cache, size=SIZE)

@@ -5,8 +5,9 @@ It can be interrupted at any time: a video is in it whole or not at all, and a r
 
 import os
 import time
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -25,12 +26,11 @@ from r21d_lib.errors import VideoError
 from r21d_lib.videos import stream
 
 BadVideo = Literal["fail", "report"]
-# Of JPEG frames: all of HMDB51 takes 5 GB (benchmarks/database.py).
-QUALITY = 90
-
 # A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
 _VIDEOS_WORTH_A_PROCESS = 64
 _FRAMES_AT_ONCE = 32
+# Few enough to stay open in every worker, and enough to copy Kinetics' 550 GB in parts.
+_STORES = 16
 # What waits to be written is at most this, which is lost when the process is killed.
 _BYTES_A_TRANSACTION, _SECONDS_A_TRANSACTION = 2**26, 5.0
 _SECONDS_A_VIDEO = 600.0
@@ -42,21 +42,27 @@ class PreparedVideos:
 
     Attributes:
         videos: the list, without the bad ones.
-        folder: where the stores are, one a class folder.
+        folder: where the stores are.
         bad: name and reason of each listed video that could not be decoded.
     """
 
     videos: VideoList
     folder: Path
     bad: tuple[tuple[str, str], ...] = ()
+    # Workers read these: reading a str writes its reference count, which would copy all of them.
+    _names: np.ndarray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = np.array([name.encode() for name in self.videos.names])
+        object.__setattr__(self, "_names", names)  # the class is frozen
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def frames(self, index: int) -> np.ndarray:
         """Return a video: (T, H, W, 3) uint8."""
-        name = self.videos.names[index]
-        path = _store_of(self.folder, name)
+        name = self._names[index].decode()
+        path = store_of(self.folder, name)
         entry = store.find(path, name)
         return store.read(path, entry, np.arange(entry.frames)).numpy()
 
@@ -71,8 +77,8 @@ class PreparedVideos:
         Raises:
             DatasetError: if the cache is damaged.
         """
-        name = self.videos.names[index]
-        path = _store_of(self.folder, name)
+        name = self._names[index].decode()
+        path = store_of(self.folder, name)
         entry = store.find(path, name)
         indices = torch.stack(
             [
@@ -132,7 +138,7 @@ def prepare(
                     raise result
                 bad[name] = str(result)
                 continue
-            waiting.setdefault(_store_of(folder, name), []).append(result)
+            waiting.setdefault(store_of(folder, name), []).append(result)
             bytes_waiting += sum(map(len, result.frames))
             late = time.monotonic() - written > _SECONDS_A_TRANSACTION
             if late or bytes_waiting > _BYTES_A_TRANSACTION:
@@ -149,7 +155,7 @@ def _missing(videos: VideoList, folder: Path) -> list[tuple[str, Path]]:
     there: dict[Path, dict[str, tuple[int, int]]] = {}
     missing = []
     for index, name in enumerate(videos.names):
-        path = _store_of(folder, name)
+        path = store_of(folder, name)
         if path not in there:
             there[path] = store.sources(path)
         file = videos.path(index)
@@ -166,8 +172,9 @@ def _version(file: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _store_of(folder: Path, name: str) -> Path:
-    return folder / f"{name.split('/')[0]}.sqlite"
+def store_of(folder: Path, name: str) -> Path:
+    """Return the store of a video: one of a few, the same for ever, filled evenly."""
+    return folder / f"{zlib.crc32(name.encode()) % _STORES:02}.sqlite"
 
 
 def _write_all(waiting: dict[Path, list[StoredVideo]]) -> None:

@@ -1,4 +1,4 @@
-"""The file that keeps decoded videos: an SQLite database of frames, one for each class folder.
+"""The files that keep decoded videos: SQLite databases of frames.
 
 SQLite is in Python's standard library, writes a video whole or not at all, is read by any number of
 processes at once, and finds a clip's frames without an index in memory. A frame is a row, raw or
@@ -26,7 +26,7 @@ from r21d_lib.errors import DatasetError
 _FRAME_BITS = 24
 _PAGE_BYTES = 65536  # the largest that SQLite has: a row of pixels or JPEG fits into one page
 _CACHE_KB = 64  # of each open file; the system caches what is read again
-_OPEN_FILES = 256  # of a process: the usual limit is 1,024
+_OPEN_FILES = 64  # of a process
 _SECONDS_TO_WAIT = 60.0  # for another process that writes
 _SCHEMA = """
 create table videos (
@@ -134,6 +134,8 @@ def sources(path: Path) -> dict[str, tuple[int, int]]:
         # For writing, because a killed writer's last transaction must be undone first.
         mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
         with contextlib.closing(_connect(path, mode)) as store:
+            if not _has_tables(store):  # its first writer was killed
+                return {}
             rows = store.execute("select name, source_mtime_ns, source_bytes from videos")
             return {name: (mtime, size) for name, mtime, size in rows}
     except sqlite3.Error as error:
@@ -215,10 +217,14 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         store.execute(f"pragma page_size = {_PAGE_BYTES}")
         store.execute("pragma synchronous = normal")
         store.execute("begin immediate")  # another process may be making the same store
-        if not store.execute("select 1 from sqlite_master where name = 'videos'").fetchone():
+        if not _has_tables(store):
             for statement in _SCHEMA.split(";"):
                 store.execute(statement)
     return store
+
+
+def _has_tables(store: sqlite3.Connection) -> bool:
+    return bool(store.execute("select 1 from sqlite_master where name = 'videos'").fetchone())
 
 
 def _damaged(path: Path, reason: object) -> DatasetError:
