@@ -108,11 +108,14 @@ def main(
     names: Sequence[str] | None = None,
     *,
     profile: str = "figures",
+    parameters: Mapping[str, Any] | None = None,
     record: bool = False,
     publish: bool = False,
 ) -> int:
     """Run `reproduce`, print its table, and return the exit status: 0 if all passed, 1 otherwise."""
-    outcomes = reproduce(names, profile=profile, compare=not record)
+    if record and (parameters or profile != "figures"):
+        raise SettingsError("only the unchanged profile figures is recorded: leave --record out")
+    outcomes = reproduce(names, profile=profile, parameters=parameters, compare=not record)
     for outcome in outcomes:
         if outcome.status == "passed" and record:
             file = f"{outcome.name}.json"

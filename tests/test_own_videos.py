@@ -53,6 +53,12 @@ def test_codes_of_three_splits(files, tmp_path):
     assert set(test.names) == set(train.names)
 
 
+def test_the_real_clips_have_their_official_counts(shared_data, tmp_path):
+    manifest = shared_data / "jhmdb" / "manifest.csv"
+    counts = own.make_folder([manifest], tmp_path / "jhmdb", videos=manifest.parent)
+    assert dict(counts[1]) == {"train": 430, "test": 175}  # one of the 606 has no code
+
+
 def test_files_of_one_name_in_one_class(files, tmp_path):
     rows = [(name, "fall", "test" if i % 2 else "train") for i, name in enumerate(NAMES)]
     path = write(tmp_path / "l.csv", ["video", "class", "subset"], rows)

@@ -157,11 +157,11 @@ def _first(names: Sequence[str], columns: Sequence[str], file: Path) -> str:
 
 def _parts(row: Mapping[str, str], part: Part, place: str) -> dict[int, Part | None]:
     """Return a row's part in each split."""
-    coded = {split: row[f"split{split}"] for split in SPLITS if row.get(f"split{split}")}
+    coded = {split: row[f"split{split}"] or "0" for split in SPLITS if f"split{split}" in row}
     wrong = [code for code in coded.values() if code not in OFFICIAL_CODES]
     if wrong:
         raise DatasetError(f"{place}: a split's code must be 0, 1 or 2, got {wrong[0]!r}")
-    if coded:
+    if coded:  # a video without a code is not used, like one with 0
         return {split: OFFICIAL_CODES[code] for split, code in coded.items()}
     subset = row.get("subset")
     if subset:
