@@ -1,6 +1,7 @@
 """Two hundred damaged videos: each is reported by its name, and nothing else suffers."""
 
 import random
+import re
 from pathlib import Path
 
 import av
@@ -16,7 +17,7 @@ from r21d_lib.evaluation import score_videos
 from r21d_lib.networks import build_network
 
 SIZE = (24, 32)
-KINDS = ("cut", "flipped", "zeroed", "empty", "text", "sound", "absurd")
+KINDS = ("cut", "mended", "lost", "flipped", "zeroed", "empty", "text", "sound", "absurd")
 
 
 def mutate(kind: str, content: bytes, random: random.Random, path: Path) -> None:
@@ -26,6 +27,13 @@ def mutate(kind: str, content: bytes, random: random.Random, path: Path) -> None
     last = content.index(b"idx1")
     if kind == "cut":
         del data[random.randrange(20, len(data)) :]
+    elif kind == "mended":  # cut, and the length in the header made to fit
+        del data[random.randrange(frames + 300, last) :]
+        data[4:8] = (len(data) - 8).to_bytes(4, "little")
+    elif kind == "lost":  # one frame's record says that it is empty
+        records = [m.start() for m in re.finditer(rb"00dc(?!\0{4})", content[:last])]
+        place = random.choice(records) + 4
+        data[place : place + 4] = bytes(4)
     elif kind == "flipped":
         for _ in range(random.randrange(3, 30)):
             data[random.randrange(frames, last)] ^= 1 << random.randrange(8)

@@ -121,6 +121,38 @@ def test_a_video_that_hangs_is_given_up(copied, tmp_path, monkeypatch):
     assert len(prepared) == 6
 
 
+def test_without_other_processes_a_long_video_is_given_up_too(copied, tmp_path, monkeypatch):
+    def slow(path):
+        for frame in stream(path):
+            time.sleep(0.3 if "_2.avi" in path.name else 0)
+            yield frame
+
+    stream = videos.stream
+    monkeypatch.setattr(module, "stream", slow)
+    monkeypatch.setattr(module, "_BYTES_AT_ONCE", 1)
+    started = time.monotonic()
+    prepared = prepare(
+        copied, tmp_path / "cache", size=SIZE, on_bad_video="report", seconds=0.5, workers=1
+    )
+    assert [name for name, _ in prepared.bad] == [copied.names[2], copied.names[6]]
+    assert "take)!_2.avi was given up after 0.5 s" in prepared.bad[0][1]
+    assert time.monotonic() - started < 5  # all frames of the two would take 11 s
+    assert len(prepared) == 6
+
+
+def test_decoded_frames_are_held_by_bytes_not_by_number(copied, tmp_path, monkeypatch, make_frames):
+    held = []
+
+    def seen(frames, size):
+        held.append(frames.numel())
+        return resize(frames, size)
+
+    videos.write(copied.path(0), make_frames(30, 1080, 1920))
+    monkeypatch.setattr(module, "resize", seen)
+    assert len(prepare(copied, tmp_path / "cache", size=SIZE).frames(0)) == 30
+    assert max(held) <= 2**24 + 1080 * 1920 * 3
+
+
 def crash_at_the_third(file, *rest):
     if "_2.avi" in file.name:
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -180,6 +212,52 @@ def test_a_place_that_cannot_be_written(copied, tmp_path):
         prepare(copied, tmp_path / "cache", size=SIZE)
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a folder on a disk of its own, of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    store.forget_readers()
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(copied, small_disk, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS_A_TRANSACTION", 0.0)
+    monkeypatch.setattr(module, "_STORES", 1)
+    with pytest.raises(DatasetError, match=r"cannot be written .*: free space or choose") as caught:
+        prepare(copied, small_disk, size=(64, 85))
+    assert "\n" not in str(caught.value)
+    held = store.sources(small_disk / "64x85" / "00.sqlite")
+    assert 0 < len(held) < 8
+    first = dataclasses.replace(copied, names=copied.names[:1], labels=copied.labels[:1])
+    frames = resize(torch.from_numpy(videos.decode(copied.path(0))), (64, 85))
+    kept = prepare(first, small_disk, size=(64, 85)).frames(0)
+    np.testing.assert_array_equal(kept, frames.numpy())
+    # With space, the rerun finishes and does not decode again what is there.
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    decoded = []
+    monkeypatch.setattr(module, "_decode_one", lambda *job: decoded.append(job) or decode_one(*job))
+    prepared = prepare(copied, small_disk, size=(64, 85))
+    assert [len(prepared.frames(i)) for i in range(8)] == [16, 17, 18, 19] * 2
+    assert len(decoded) == 8 - len(held)
+
+
+def test_a_read_only_disk_is_one_clear_line_and_can_be_read(copied, small_disk):
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    first = dataclasses.replace(copied, names=copied.names[:3], labels=copied.labels[:3])
+    prepare(first, small_disk, size=SIZE)
+    store.forget_readers()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert [len(prepare(first, small_disk, size=SIZE).frames(i)) for i in range(3)] == [16, 17, 18]
+    with pytest.raises(DatasetError, match="cannot be written") as caught:
+        prepare(copied, small_disk, size=SIZE)
+    assert "\n" not in str(caught.value)
+
+
 PREPARE = """
 import sys
 from pathlib import Path
@@ -224,4 +302,18 @@ def test_kills_at_ten_random_moments(tmp_path, make_frames):
     prepared = prepare(listed, cache, size=SIZE)
     for index in range(0, 300, 7):
         frames = resize(torch.from_numpy(videos.decode(listed.path(index))), SIZE)
+        np.testing.assert_array_equal(prepared.frames(index), frames.numpy())
+
+
+def test_two_at_once_share_a_cache(tmp_path, make_frames):
+    root, cache = tmp_path / "videos", tmp_path / "cache"
+    names = tuple(f"jump/{i:03}.avi" for i in range(60))
+    for i, name in enumerate(names):
+        videos.write(root / name, make_frames(8 + i % 5))
+    command = [sys.executable, "-c", PREPARE, str(root), str(cache)]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    prepared = prepare(VideoList("many", ("jump",), root, names, (0,) * 60), cache, size=SIZE)
+    for index in range(60):
+        frames = resize(torch.from_numpy(videos.decode(root / names[index])), SIZE)
         np.testing.assert_array_equal(prepared.frames(index), frames.numpy())

@@ -122,7 +122,10 @@ def test_bad_files_say_so_in_one_line(tmp_path, content, message):
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(".avi", "mpeg4"), (".mp4", "libx264")])
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".avi", "mpeg4"), (".mp4", "libx264"), (".mkv", "libx264"), (".webm", "libvpx-vp9")],
+)
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
 def test_a_cut_file_is_an_error(tmp_path, make_frames, suffix, codec, kept):
     path = tmp_path / f"cut{suffix}"
@@ -131,6 +134,37 @@ def test_a_cut_file_is_an_error(tmp_path, make_frames, suffix, codec, kept):
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(VideoError, match=rf"cut\{suffix} (was cut|is not a readable video)"):
         videos.decode(path)
+
+
+def test_a_live_recording_that_tells_no_length_is_not_taken_for_cut(tmp_path, make_frames):
+    path = tmp_path / "live.mkv"
+    with av.open(str(path), "w", options={"live": "1"}) as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for frame in make_frames(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode())
+    assert bytes.fromhex("18538067 01ffffffffffffff") in path.read_bytes()  # a segment of no size
+    assert len(videos.decode(path)) == 10
+
+
+def test_a_flipped_bit_is_reported_or_changes_pixels_only(shared_data, tmp_path):
+    """What no decoder can notice must not change how many frames there are, or their size."""
+    random = np.random.default_rng(0)
+    clips = sorted((shared_data / "jhmdb").rglob("*.avi"))[::10]
+    reported = 0
+    for clip in clips:
+        whole, content = videos.decode(clip), bytearray(clip.read_bytes())
+        place = random.integers(content.index(b"movi") + 4, content.rindex(b"idx1"))
+        content[place] ^= 1 << random.integers(8)
+        (tmp_path / clip.name).write_bytes(content)
+        try:
+            damaged = videos.decode(tmp_path / clip.name)
+        except VideoError:
+            reported += 1
+        else:
+            assert damaged.shape == whole.shape, clip.name
+    assert reported > len(clips) / 4
 
 
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])

@@ -30,7 +30,7 @@ def guarded_map(
     Args:
         function: of a module, so that another process finds it.
         jobs: the arguments; the first is the video's path.
-        processes: 1 works in this process, without the guard.
+        processes: 1 works in this process, without the guard: the function minds the time itself.
         seconds: a job that takes longer is given up.
 
     Yields:
@@ -60,7 +60,7 @@ def guarded_map(
                 try:
                     yield running.popleft().result()
                 except FutureTimeoutError:
-                    yield _error(file, f"was given up after {seconds:g} s")
+                    yield given_up(file, seconds)
                 except ProcessExpired as error:
                     yield _error(file, f"makes the decoder crash ({error})")
                 running.extend(
@@ -68,6 +68,11 @@ def guarded_map(
                 )
         finally:
             pool.stop()
+
+
+def given_up(file: Path, seconds: float) -> VideoError:
+    """Return the error of a video that took longer than it may."""
+    return _error(file, f"was given up after {seconds:g} s")
 
 
 def _error(file: Path, what: str) -> VideoError:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from r21d_lib.clips import ClipSettings, clip_indices, resize
 from r21d_lib.datasets import store
-from r21d_lib.datasets.guarded import guarded_map
+from r21d_lib.datasets.guarded import given_up, guarded_map
 from r21d_lib.datasets.listed import VideoList
 from r21d_lib.datasets.store import StoredVideo
 from r21d_lib.errors import VideoError
@@ -28,7 +28,7 @@ from r21d_lib.videos import stream
 BadVideo = Literal["fail", "report"]
 # A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
 _VIDEOS_WORTH_A_PROCESS = 64
-_FRAMES_AT_ONCE = 32
+_BYTES_AT_ONCE = 2**24  # of decoded frames: 72 of HMDB51's, two of 1080p
 # Few enough to stay open in every worker, and enough to copy Kinetics' 550 GB in parts.
 _STORES = 16
 # What waits to be written is at most this, which is lost when the process is killed.
@@ -110,8 +110,9 @@ def prepare(
         quality: keeps them as JPEG of this quality, in a tenth of the space; None keeps them exact.
         on_bad_video: "fail" stops at the first video that cannot be decoded, and what was decoded
             stays; "report" goes on and names all of them in `PreparedVideos.bad`.
-        seconds: a video that takes longer is given up. A few videos are decoded in this process,
-            without this limit.
+        seconds: a video that takes longer is given up. Few videos (under 64) are decoded in this
+            process, which starts nothing and looks at the clock between frames; other processes
+            are stopped whatever they do, and may crash.
         workers: processes; None takes one a core, fewer where there is little to decode.
         progress: shows a bar when it takes more than two seconds.
 
@@ -125,7 +126,7 @@ def prepare(
     if not todo:
         return PreparedVideos(videos, folder)
     processes = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
-    jobs = [(file, name, size, quality or 0) for name, file in todo]
+    jobs = [(file, name, size, quality or 0, seconds) for name, file in todo]
     decoded = guarded_map(_decode_one, jobs, processes=processes, seconds=seconds)
     bar = tqdm(decoded, total=len(todo), desc="decode", unit="video", disable=not progress, delay=2)
     bad: dict[str, str] = {}
@@ -145,8 +146,8 @@ def prepare(
                 _write_all(waiting)
                 bytes_waiting, written = 0, time.monotonic()
     finally:
-        _write_all(waiting)
         decoded.close()
+        _write_all(waiting)
     return PreparedVideos(_without(videos, bad), folder, tuple(bad.items()))
 
 
@@ -197,15 +198,20 @@ def _without(videos: VideoList, bad: dict[str, str]) -> VideoList:
     )
 
 
-def _decode_one(file: Path, name: str, size: tuple[int, int], quality: int) -> StoredVideo | VideoError:
+def _decode_one(
+    file: Path, name: str, size: tuple[int, int], quality: int, seconds: float
+) -> StoredVideo | VideoError:
     """Decode, resize and encode a video, some frames at a time: it may last hours."""
-    version = _version(file)
+    version, until = _version(file), time.monotonic() + seconds
     frames: list[bytes] = []
     decoded = stream(file)
     try:
-        while chunk := list(islice(decoded, _FRAMES_AT_ONCE)):
+        for first in decoded:
+            chunk = [first, *islice(decoded, _BYTES_AT_ONCE // first.nbytes)]
             small = resize(torch.from_numpy(np.stack(chunk)), size)
             frames += store.encode(small, quality)
+            if time.monotonic() > until:
+                return given_up(file, seconds)
     except VideoError as error:
         return error
     return StoredVideo(name, *size, quality, *version, frames)
