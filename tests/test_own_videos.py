@@ -162,7 +162,12 @@ def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, monkeypatc
     """What the README tells people to do with their own videos."""
     from typer.testing import CliRunner
 
-    for module in ("r21d_lib.cli", "r21d_lib.runs", "r21d_lib.recipes", "r21d_lib.datasets.opening"):
+    for module in (
+        "r21d_lib.cli_data",
+        "r21d_lib.runs",
+        "r21d_lib.recipes",
+        "r21d_lib.datasets.opening",
+    ):
         monkeypatch.setattr(f"{module}.BUILD", tmp_path / "build")
     rows = [
         (name, "fall" if i < 3 else "rise", 2 if i in (2, 5) else 1) for i, name in enumerate(NAMES)
