@@ -23,7 +23,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from r21d_lib import plots
-from r21d_lib.evaluation import Scores, summary, wilson_interval
+from r21d_lib.evaluation import Scores, summary, video_interval, wilson_interval
 from r21d_lib.files import BUILD, FIGURES, whole_file
 from r21d_lib.networks import PAPER_NAMES
 from r21d_lib.results import provenance
@@ -68,7 +68,7 @@ def run_one(recipe: str, changes: list[str], seed: int, threads: int) -> dict[st
         shutil.copyfile(run / file, kept / file)
     scores = Scores.load(run / "scores_split1.npz")
     numbers = summary(scores)
-    low, high = wilson_interval(round(numbers["video@1"] * len(scores.names)), len(scores.names))
+    low, high = video_interval(scores)
     return {"seed": seed, **numbers, "low": low, "high": high, "minutes": round(minutes, 1)}
 
 

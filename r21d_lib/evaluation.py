@@ -261,8 +261,7 @@ def mean_of_splits(splits: Mapping[int, Scores]) -> pd.DataFrame:
     rows = {}
     for split, scores in splits.items():
         numbers = summary(scores)
-        right = round(numbers["video@1"] * len(scores.names))
-        low, high = wilson_interval(right, len(scores.names))
+        low, high = video_interval(scores)
         kept = {key: numbers[key] for key in ("videos", "clip@1", "video@1")}
         rows[f"split {split}"] = {**kept, "low": low, "high": high, "video@5": numbers["video@5"]}
     table = pd.DataFrame(rows).T
@@ -272,6 +271,11 @@ def mean_of_splits(splits: Mapping[int, Scores]) -> pd.DataFrame:
     mean["low"], mean["high"] = wilson_interval(right, int(mean["videos"]))
     table.loc["mean"] = mean
     return table.astype({"videos": int})
+
+
+def video_interval(scores: Scores) -> tuple[float, float]:
+    """Return the 95% Wilson interval of video@1."""
+    return wilson_interval(round(video_accuracy(scores) * len(scores.names)), len(scores.names))
 
 
 def confusion(scores: Scores) -> np.ndarray:

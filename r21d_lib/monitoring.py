@@ -49,8 +49,7 @@ def clip_strips(inputs: Tensor, clips: ClipSettings) -> np.ndarray:
     Returns:
         (rows * H, columns * W, 3) uint8.
     """
-    length = inputs.shape[2]
-    frames = np.unique(np.linspace(0, length - 1, min(length, _SHOWN_FRAMES)).round().astype(int))
+    frames = plots.evenly(inputs.shape[2], _SHOWN_FRAMES)
     shown = inputs[:_SHOWN_CLIPS, :, torch.from_numpy(frames)].detach().float().cpu()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1, 1) for values in (clips.mean, clips.std))
     pixels = ((shown * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)

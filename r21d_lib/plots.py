@@ -47,7 +47,7 @@ def frame_strip(
         title: above the row.
         labels: a text under each frame; None writes the frames' numbers.
     """
-    picked = _evenly(len(frames), count)
+    picked = evenly(len(frames), count)
     height, width = frames.shape[1:3]
     inches = 11 / len(picked)
     figure = Figure(11, inches * height / width + (0.65 if title else 0.4), photographs=True)
@@ -69,7 +69,7 @@ def clip_grid(clips: Mapping[str, np.ndarray], *, count: int = 8) -> Figure:
     figure.set_layout_engine("constrained", h_pad=0.015, w_pad=0.015, hspace=0, wspace=0)
     axes = figure.subplots(len(clips), count, squeeze=False)
     for row, (name, frames) in zip(axes, clips.items(), strict=True):
-        picked = _evenly(len(frames), count)
+        picked = evenly(len(frames), count)
         for ax in row[len(picked) :]:
             ax.axis("off")
         for ax, index in zip(row, picked, strict=False):
@@ -359,7 +359,7 @@ def write_figures(folder: Path) -> list[Path]:
     return [folder / name for name in figures]
 
 
-def _evenly(num_frames: int, count: int) -> np.ndarray:
+def evenly(num_frames: int, count: int) -> np.ndarray:
     """Return the numbers of at most `count` evenly spaced frames, the first and last among them."""
     return np.linspace(0, num_frames - 1, min(count, num_frames)).round().astype(int)
 

@@ -237,7 +237,7 @@ def evaluate(
     recipe = dataclasses.replace(recipe, clips=report.card.clips)
     result = score_videos(
         network,
-        recipe.videos("test", on_bad_video="report"),
+        recipe.decoded(listed, on_bad_video="report"),
         recipe.clips,
         num_clips=recipe.num_clips,
         crops=crops,

@@ -1,6 +1,8 @@
 """Fixtures: small real videos with known frames, a tiny data set in HMDB51's layout, shared clips."""
 
+import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,13 @@ def tiny_dataset(tmp_path_factory) -> VideoList:
             labels.append(label)
             videos.write(root / names[-1], square_frames(16 + take, step=step))
     return VideoList("tiny", ("left", "right"), root, tuple(names), tuple(labels))
+
+
+@pytest.fixture
+def copied(tiny_dataset, tmp_path) -> VideoList:
+    """Return a copy of the tiny data set, to damage."""
+    shutil.copytree(tiny_dataset.root, tmp_path / "videos")
+    return dataclasses.replace(tiny_dataset, root=tmp_path / "videos")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """Lists, the decode-once cache and its clips, and every way in which a data set can be wrong."""
 
-import dataclasses
 import pickle
-import shutil
 
 import numpy as np
 import pytest
@@ -18,12 +16,6 @@ from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.files import DATA_SPLITS
 
 SETTINGS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=16)
-
-
-@pytest.fixture
-def copied(tiny_dataset, tmp_path):
-    shutil.copytree(tiny_dataset.root, tmp_path / "videos")
-    return dataclasses.replace(tiny_dataset, root=tmp_path / "videos")
 
 
 @pytest.mark.parametrize("split", [1, 2, 3])

@@ -27,12 +27,6 @@ SIZE = (24, 32)
 SETTINGS = ClipSettings(clip_len=4, stride=2, resize=SIZE, crop=16)
 
 
-@pytest.fixture
-def copied(tiny_dataset, tmp_path):
-    shutil.copytree(tiny_dataset.root, tmp_path / "videos")
-    return dataclasses.replace(tiny_dataset, root=tmp_path / "videos")
-
-
 @pytest.fixture(scope="module")
 def prepared(tiny_dataset, tmp_path_factory):
     return prepare(tiny_dataset, tmp_path_factory.mktemp("cache"), size=SIZE)

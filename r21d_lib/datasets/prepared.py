@@ -61,9 +61,7 @@ class PreparedVideos:
 
     def frames(self, index: int) -> np.ndarray:
         """Return a video: (T, H, W, 3) uint8."""
-        name = self._names[index].decode()
-        path = store_of(self.folder, name)
-        entry = store.find(path, name)
+        path, entry = self._find(index)
         return store.read(path, entry, np.arange(entry.frames)).numpy()
 
     def clips(self, index: int, settings: ClipSettings, starts: Callable[[int], list[int]]) -> Tensor:
@@ -77,9 +75,7 @@ class PreparedVideos:
         Raises:
             DatasetError: if the cache is damaged.
         """
-        name = self._names[index].decode()
-        path = store_of(self.folder, name)
-        entry = store.find(path, name)
+        path, entry = self._find(index)
         indices = torch.stack(
             [
                 clip_indices(start, settings.clip_len, settings.stride, entry.frames)
@@ -88,6 +84,11 @@ class PreparedVideos:
         )
         needed, places = indices.unique(return_inverse=True)
         return store.read(path, entry, needed.numpy())[places]
+
+    def _find(self, index: int) -> tuple[Path, store.Entry]:
+        name = self._names[index].decode()
+        path = store_of(self.folder, name)
+        return path, store.find(path, name)
 
 
 def prepare(

@@ -77,7 +77,10 @@ class Recipe:
             DatasetError: if the data set is not there or not whole.
             VideoError: at a video that cannot be decoded, unless `on_bad_video` is "report".
         """
-        videos = self.video_list(part, split=split)
+        return self.decoded(self.video_list(part, split=split), on_bad_video=on_bad_video)
+
+    def decoded(self, videos: VideoList, *, on_bad_video: BadVideo = "fail") -> PreparedVideos:
+        """Return the decoded videos of a list that is already read, as `videos` does."""
         cache = BUILD / "cache" / videos.name.split()[0]
         return prepare(
             videos, cache, size=self.clips.resize, quality=self.quality, on_bad_video=on_bad_video
