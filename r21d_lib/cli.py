@@ -84,15 +84,15 @@ def reproduce(
     raise typer.Exit(status)
 
 
-@app.command(epilog="**Example:** `r21d draw` writes figures/*.png")
+@app.command(epilog="**Example:** `r21d draw` writes figures/")
 def draw(
     to: Annotated[Path, typer.Option(help="Folder of the pictures.")] = FIGURES,
 ) -> None:
-    """Draw the pictures that need no training: the factorization, the networks, contact sheets."""
-    from r21d_lib import plots
+    """Draw the pictures that need no training: kernels, networks, the map, the race, contact sheets."""
+    from r21d_lib import gallery
     from r21d_lib.datasets import action_figures
 
-    written = [*plots.write_figures(to), *action_figures.write_contact_sheets(to)]
+    written = [*gallery.write_figures(to), *action_figures.write_contact_sheets(to)]
     typer.echo("\n".join(f"wrote {path}" for path in written))
 
 

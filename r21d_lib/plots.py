@@ -1,16 +1,13 @@
 """Every figure of data and results: a pure function from arrays and tables to a `Figure`."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from r21d_lib.counting import count_parameters
 from r21d_lib.diagrams import (
     BOTH,
     CHOSEN,
@@ -23,12 +20,8 @@ from r21d_lib.diagrams import (
     TURNS,
     WRONG,
     Figure,
-    kernels,
-    network_groups,
     open_axes,
 )
-from r21d_lib.files import whole_file
-from r21d_lib.networks import GROUPS, PAPER_NAMES, build_network
 
 # For the lines of runs, whose number is not known beforehand.
 _RUN_STYLES = ((DARK, "o"), (WRONG, "s"), (BOTH, "^"), (TIME, "D"), (SPACE, "v"), (TURNS, "P"))
@@ -344,19 +337,6 @@ def video_scores(
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
-
-
-def write_figures(folder: Path) -> list[Path]:
-    """Write the figures that need no data: factorization.png and networks.png; return their paths."""
-    with torch.device("meta"):
-        nets = {PAPER_NAMES[name]: build_network(name, 18, clip_len=8) for name in GROUPS}
-    parameters = {name: count_parameters(net) for name, net in nets.items()}
-    groups = {PAPER_NAMES[name]: kinds for name, kinds in GROUPS.items()}
-    figures = {"factorization.png": kernels(), "networks.png": network_groups(groups, parameters)}
-    for name, figure in figures.items():
-        with whole_file(folder / name) as partial:
-            partial.write_bytes(figure.picture())
-    return [folder / name for name in figures]
 
 
 def evenly(num_frames: int, count: int) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Runs the notebooks in order, headlessly, and checks their numbers: what `r21d reproduce` does."""
 
+import hashlib
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -24,12 +26,19 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "01_videos_become_clips": (),
     "02_spatiotemporal_convolutions": (),
     "03_the_networks": (),
+    "04_the_race": ("00_start_here",),
     "05_checkpoints": (),
     "06_finetune_hmdb51": ("00_start_here",),
     "07_evaluate_hmdb51": ("06_finetune_hmdb51",),
+    "08_does_it_see_motion": ("04_the_race",),
+    "09_inside_the_network": ("04_the_race",),
+    "10_the_ledger": (),
 }
 MEMORY_LIMIT_MB = 2500
+CHECKSUM = "code_sha256"  # in a published notebook's metadata
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
+# The solutions of the exercises are folded away in the text. They are run after the last cell.
+_SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
 
 
 @dataclass
@@ -145,17 +154,29 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def publish_notebook(executed: Path, folder: Path) -> None:
-    """Write an executed notebook back into `folder` with its texts and pictures, without its noise."""
+    """Write an executed notebook back into `folder` with its texts and pictures, without its noise.
+
+    It keeps a checksum of its code, so that a later change without a run is noticed.
+    """
     import nbformat
 
     notebook = clean(nbformat.read(executed, as_version=4))
+    notebook.metadata[CHECKSUM] = checksum(notebook)
     with whole_file(folder / executed.name) as partial:
         nbformat.write(notebook, partial)
 
 
+def checksum(notebook: Any) -> str:
+    """Return the SHA-256 of a notebook's code, its solutions included."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\n\n".join([*code, *solutions(notebook)]).encode()).hexdigest()
+
+
 def clean(notebook: Any) -> Any:
     """Remove from a notebook what changes from run to run: counts, times, widget states, bars."""
+    kept_metadata = {k: v for k, v in notebook.metadata.items() if k == CHECKSUM}
     notebook.metadata = {
+        **kept_metadata,
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
@@ -211,10 +232,11 @@ def _run(
     tqdm.write(f"running {name}")
     started = time.perf_counter()
     outcome = Outcome(name, "passed")
+    _write_with_solutions(folder / f"{name}.ipynb", executed)
     try:
         with _environment({results.RESULTS_VARIABLE: str((output / "results").resolve())}):
             papermill.execute_notebook(
-                str(folder / f"{name}.ipynb"),
+                str(executed),
                 str(executed),
                 parameters=parameters,
                 cwd=str(folder),
@@ -230,9 +252,38 @@ def _run(
         outcome.status = "failed"
         outcome.problems.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
     outcome.seconds = time.perf_counter() - started
-    if executed.is_file():
-        _write_page(executed, output / "html" / f"{name}.html")
+    if outcome.status == "passed":
+        _remove_solutions(executed)
+    _write_page(executed, output / "html" / f"{name}.html")
     return outcome
+
+
+def solutions(notebook: Any) -> list[str]:
+    """Return the code of the exercises' solutions, in order."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    return [code for text in texts for code in _SOLUTION.findall(text)]
+
+
+def _write_with_solutions(path: Path, to: Path) -> None:
+    """Copy a notebook and append a cell for each solution, whose assertions are thereby checked."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for code in solutions(notebook):
+        cell = nbformat.v4.new_code_cell(code.rstrip(), metadata={"tags": ["solution"]})
+        notebook.cells.append(cell)
+    nbformat.write(notebook, to)
+
+
+def _remove_solutions(executed: Path) -> None:
+    """Take the appended cells away again: a reader finds the solutions where the questions are."""
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    kept = [c for c in notebook.cells if "solution" not in c.metadata.get("tags", [])]
+    notebook.cells = kept
+    with whole_file(executed) as partial:
+        nbformat.write(notebook, partial)
 
 
 def _write_page(executed: Path, page: Path) -> None:

@@ -3,6 +3,7 @@
 import ast
 
 import nbformat
+import numpy as np
 import pytest
 
 from r21d_lib import reproduction
@@ -74,6 +75,34 @@ def test_it_is_stored_as_published(notebook):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             assert output.output_type != "error"
+
+
+def test_its_outputs_are_of_its_code(notebook):
+    stored = notebook.metadata.get("code_sha256")
+    assert stored == reproduction.checksum(notebook), "run r21d reproduce --publish"
+
+
+def test_exercises_have_solutions_that_check_themselves(notebook):
+    texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    questions = sum(text.count("<summary>Solution</summary>") for text in texts)
+    solutions = reproduction.solutions(notebook)
+    assert 3 <= questions <= 4
+    assert len(solutions) == questions
+    for code in solutions:
+        assert any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(code)))
+
+
+def test_it_opens_and_closes_as_all_do(notebook, path):
+    texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    for row in ("| You will |", "| You need |", "| Time |", "| Paper |"):
+        assert row in texts[1]
+    for other in reproduction.NOTEBOOKS:
+        assert (f"**{other[:2]}**" if other == path.stem else f"({other}.ipynb)") in texts[1]
+    assert texts[-1].startswith("## Summary")
+    assert f"build/results/{path.stem}.json" in texts[-1]
+    code = [c.source for c in notebook.cells if c.cell_type == "code"]
+    assert "write_results" in code[-1]
+    assert np.median([len(source.splitlines()) for source in code]) <= 15
 
 
 def test_the_factorized_convolution_of_the_notebook_is_the_librarys():

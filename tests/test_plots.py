@@ -7,10 +7,12 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-from r21d_lib import diagrams, plots, widgets
+from r21d_lib import diagrams, gallery, network_plots, plots, races, widgets
 from r21d_lib.evaluation import Scores, confusion, per_class
+from r21d_lib.inspection import sort_temporal_kernels
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_every_figure_can_be_drawn(scores, tmp_path):
         plots.single_frame(frames, 3, title="one"),
         plots.seed_curves({"R3D": np.ones((2, 4))}, {"R3D": "3d"}, guessing=0.7),
         diagrams.kernels(),
-        diagrams.factorized_weights(64, 128),
+        *(diagrams.factorized_block(64, 128, stride=2, rule=rule) for rule in diagrams.MIDDLE_RULES),
         diagrams.response_strips({"2D": np.eye(5)[None].repeat(3, 0)}),
         diagrams.response_frame({"right": {"2D": np.eye(5)[None]}}, 0),
     ]
@@ -60,9 +62,90 @@ def test_bars_are_the_accuracies_and_carry_their_counts(scores):
     assert {f"{c} of 5" for c in table["correct"]} <= texts
 
 
+def test_every_figure_of_networks_can_be_drawn(scores):
+    curves = {"train_accuracy": [0.2, 0.5], "test_accuracy": [0.1, 0.4]}
+    runs = [
+        {"network": name, "seed": seed, "video@1": 0.4 + 0.1 * seed, **curves}
+        for name in ("r3d", "mc3", "r2plus1d")
+        for seed in (0, 1)
+    ]
+    table = races.standings(runs)
+    kernels = np.random.default_rng(0).normal(size=(20, 3))
+    played = pd.DataFrame({"as filmed": [0.9], "reversed": [0.5], "shuffled": [0.4], "frozen": [0.2]})
+    frames = np.full((8, 16, 16, 3), 90, np.uint8)
+    kinds = sort_temporal_kernels(torch.from_numpy(kernels))
+    figures = [
+        network_plots.error_curves(runs, ["r3d", "r2plus1d"]),
+        network_plots.standings(table, runs, guessing=0.1),
+        network_plots.accuracy_and_compute(table.assign(compute=[3.0, 2.0, 3.1])),
+        network_plots.time_changes(played.set_axis(["R3D"]), guessing=0.1),
+        network_plots.class_table(played.set_axis(["sit"])),
+        network_plots.kernel_images(kernels.reshape(5, 3, 2, 2), columns=4, title="kernels"),
+        network_plots.kernel_films(np.random.default_rng(0).normal(size=(4, 3, 3, 5, 5))),
+        network_plots.temporal_kernels(kernels, kinds),
+        network_plots.attention(frames, {"R3D": np.linspace(0, 1, 2048).reshape(8, 16, 16)}),
+        network_plots.feature_map(kernels[:, :2], np.arange(20) % 2, ("a", "b")),
+        network_plots.histogram({"learned": kernels[:, 0] % 1, "random": kernels[:, 1] % 1}, label="x"),
+    ]
+    for figure in figures:
+        picture = np.asarray(Image.open(io.BytesIO(figure.picture())).convert("L"))
+        assert picture.std() > 5, "the picture is empty"
+    with pytest.raises(ValueError, match="zip"):
+        network_plots.time_changes(played.iloc[:, :2], guessing=0.1)
+
+
+def test_live_curves_are_redrawn_in_place(monkeypatch, tmp_path):
+    table = pd.DataFrame({"epoch": [1], "loss": [2.0], "train_accuracy": [0.3]})
+    (tmp_path / "one").mkdir()
+    table.to_csv(tmp_path / "one" / "metrics.csv", index=False)
+    shown = []
+
+    class Handle:
+        def update(self, figure):
+            shown.append(("update", figure))
+
+    def display(figure, display_id):
+        shown.append(("display", figure))
+        return Handle()
+
+    monkeypatch.setattr(widgets, "display", display)
+    redraw = widgets.live_curves({"one": tmp_path / "one", "later": tmp_path / "later"})
+    redraw(None)
+    pd.concat([table, table.assign(epoch=2)]).to_csv(tmp_path / "one" / "metrics.csv", index=False)
+    redraw(None)
+    assert [kind for kind, _ in shown] == ["display", "update"]
+    assert [len(figure.axes[0].lines[0].get_xdata()) for _, figure in shown] == [1, 2]
+
+
+def test_mistakes_open_the_videos_behind_a_cell(scores, monkeypatch):
+    moved = np.roll(scores.labels, 2)
+    scores = Scores(scores.names, moved, scores.classes, scores.probabilities)
+    frames = np.zeros((9, 12, 16, 3), np.uint8)
+    asked = []
+
+    def frames_of(number):
+        asked.append(number)
+        return frames
+
+    displayed = []
+    monkeypatch.setattr(widgets, "display", displayed.append)
+    widgets.mistake_explorer(scores, frames_of)
+    best = scores.video_probabilities.argmax(1)
+    assert asked, "the scores of the fixture hold no mistake"
+    assert all(best[number] != scores.labels[number] for number in asked)
+    menu = displayed[-1].children[0]
+    assert "taken for" in menu.value
+    counts = [int(option.rpartition("(")[2].rstrip(")")) for option in menu.options]
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) == int((best != scores.labels).sum())
+
+
 def test_the_figures_of_the_repository(tmp_path):
-    for path in plots.write_figures(tmp_path):
-        assert Image.open(path).size[0] > 600
+    for path in gallery.write_figures(tmp_path):
+        if path.suffix == ".png":
+            assert Image.open(path).size[0] > 600
+        else:
+            assert path.read_text().startswith("<?xml")
 
 
 def shown(monkeypatch, call):

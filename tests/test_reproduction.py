@@ -4,7 +4,7 @@ import json
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from r21d_lib import reproduction
 from r21d_lib.errors import SettingsError
@@ -65,6 +65,42 @@ def test_a_failure_stops_its_dependants_and_a_drift_is_seen(suite):
     text = reproduction.table(list(outcomes.values()))
     assert "1 of 4 notebooks passed" in text
     assert ": ValueError: it broke" in text
+
+
+def folded(code):
+    return (
+        f"1. A question?\n\n<details><summary>Solution</summary>\n\n```python\n{code}\n```\n</details>"
+    )
+
+
+@pytest.mark.parametrize(("code", "status"), [("assert number == 3", "passed"), ("assert 0", "failed")])
+def test_solutions_are_run_after_the_notebook_and_stay_folded(suite, tmp_path, code, status):
+    notebook = nbformat.read(suite / "notebooks" / "a_good.ipynb", as_version=4)
+    notebook.cells.append(new_markdown_cell(folded(code)))
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook, tmp_path / "notebooks" / "a_good.ipynb")
+    assert reproduction.solutions(notebook) == [f"{code}\n"]
+    (outcome,) = reproduction.reproduce(
+        ["a_good"],
+        notebooks={"a_good": ()},
+        folder=tmp_path / "notebooks",
+        output=tmp_path / "build",
+        recorded=suite / "recorded",
+        progress=False,
+    )
+    assert outcome.status == status, outcome.problems
+    executed = nbformat.read(tmp_path / "build" / "executed" / "a_good.ipynb", as_version=4)
+    appended = [c for c in executed.cells if "solution" in c.metadata.get("tags", [])]
+    assert len(appended) == (status == "failed")
+
+
+def test_a_published_notebook_knows_the_code_that_was_run(suite, tmp_path):
+    run(suite, ["a_good"])
+    reproduction.publish_notebook(suite / "build" / "executed" / "a_good.ipynb", tmp_path)
+    published = nbformat.read(tmp_path / "a_good.ipynb", as_version=4)
+    assert published.metadata["code_sha256"] == reproduction.checksum(published)
+    published.cells[1].source += "  # changed"
+    assert published.metadata["code_sha256"] != reproduction.checksum(published)
 
 
 def test_parameters_reach_the_notebook_and_switch_the_comparison_off(suite):

@@ -1,5 +1,6 @@
 """The loop: it learns, repeats to the bit, resumes as if nothing happened, stops on nonsense."""
 
+import dataclasses
 import json
 
 import pandas as pd
@@ -182,6 +183,20 @@ def test_layer_decay_moves_the_first_layers_least():
     settings = TrainingSettings(learning_rate=1.0, layer_decay=0.5)
     scales = [group["lr_scale"] for group in make_optimizer(network(), settings).param_groups]
     assert scales[::2] == [0.5**5, 0.5**4, 0.5**3, 0.5**2, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(("first", "still"), [("fc", 5), ("layer4", 4), ("stem", 0)])
+def test_layers_before_the_first_trained_stay_as_they_are(videos, tmp_path, first, still):
+    net, before = network(), network().state_dict()
+    run(net, videos, tmp_path / "run", dataclasses.replace(SETTINGS, epochs=1, first_trained=first))
+    changed = {
+        name.split(".")[0]
+        for name, value in net.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    groups = ["stem", "layer1", "layer2", "layer3", "layer4", "fc"]
+    assert changed == set(groups[still:])
+    assert all(parameter.requires_grad for parameter in net.parameters())
 
 
 def test_every_parameter_is_optimized_once():
