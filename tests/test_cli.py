@@ -44,7 +44,7 @@ def test_splits_writes_the_projects_form(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "demo"], "no recipe is called 'demo': choose figures_finetune, figures_scratch, "),
+        (["train", "demo"], "no recipe is called 'demo': choose figures_finetune, "),
         (["train", "hmdb51_finetune"], "set R21D_HMDB51"),
         (["train", "small_finetune"], "needs a data set: give data=FOLDER"),
         (["train", "small_finetune", "data=nowhere"], "make it with `r21d prepare listed"),
