@@ -86,26 +86,83 @@ def kernels() -> Figure:
     return figure
 
 
-def factorized_weights(n_in: int, n_out: int, *, t: int = 3, d: int = 3) -> Figure:
-    """Compare the weights of a 3D convolution with those of the (2+1)D pair of width `midplanes`."""
-    m = midplanes(n_in, n_out, t=t, d=d)
-    full, spatial, temporal = t * d * d * n_in * n_out, d * d * n_in * m, t * m * n_out
-    figure = Figure(8.5, 2.3)
-    ax = figure.subplots()
-    ax.barh("3D", full, color=BOTH, label=f"{t} × {d} × {d}: {full:,}")
-    ax.barh("(2+1)D", spatial, color=SPACE, label=f"1 × {d} × {d}: {spatial:,}")
-    ax.barh("(2+1)D", temporal, left=spatial, color=TIME, label=f"{t} × 1 × 1: {temporal:,}")
-    ax.invert_yaxis()
-    ax.set(
-        xlim=(0, 1.02 * full),
-        xlabel="weights",
-        title=f"{n_in} channels in, {n_out} out:  M = {m},  "
-        f"(2+1)D / 3D = {(spatial + temporal) / full:.4f}",
+MIDDLE_RULES = ("paper, VMZ", "torchvision", "M = N_out")
+
+
+def factorized_block(
+    n_in: int,
+    n_out: int,
+    *,
+    t: int = 3,
+    d: int = 3,
+    stride: int = 1,
+    rule: str = MIDDLE_RULES[0],
+    side: int = 56,
+    frames: int = 8,
+) -> Figure:
+    """Compare weights and multiply-adds of a residual block's two convolutions, 3D and (2+1)D.
+
+    Args:
+        n_in: channels into the first; it gives `n_out`, and the second keeps them.
+        n_out: channels out.
+        t: frames that a kernel spans.
+        d: pixels that it spans.
+        stride: of the first convolution, in time and space.
+        rule: how wide the middle is. "paper, VMZ" asks `midplanes` for each convolution, "torchvision"
+            for the first one only and takes its answer for both; "M = N_out" asks nobody.
+        side: height and width of the input [pixels].
+        frames: of the input.
+    """
+    first, second = midplanes(n_in, n_out, t=t, d=d), midplanes(n_out, n_out, t=t, d=d)
+    middles = {
+        MIDDLE_RULES[0]: (first, second),
+        MIDDLE_RULES[1]: (first, first),
+        MIDDLE_RULES[2]: (n_out, n_out),
+    }[rule]
+    weights: dict[str, list[int]] = {"3D": [], "(2+1)D": []}
+    work: dict[str, list[int]] = {"3D": [], "(2+1)D": []}
+    height, length = side, frames
+    for channels, m, step in zip((n_in, n_out), middles, (stride, 1), strict=True):
+        small, short = -(-height // step), -(-length // step)
+        pair = (d * d * channels * m, t * m * n_out)
+        whole = t * d * d * channels * n_out
+        weights["3D"] += [whole, 0]
+        weights["(2+1)D"] += pair
+        # The spatial step strides in space only, so it still works on all frames.
+        work["3D"] += [whole * short * small**2, 0]
+        work["(2+1)D"] += [pair[0] * length * small**2, pair[1] * short * small**2]
+        height, length = small, short
+    figure = Figure(10, 3.0)
+    panels = figure.subplots(1, 2, sharey=True)
+    parts = [("first, space", SPACE, ""), ("first, time", TIME, "")]
+    parts += [("second, space", SPACE, "////"), ("second, time", TIME, "////")]
+    for ax, values, scale, label in (
+        (panels[0], weights, 1e3, "weights [10³]"),
+        (panels[1], work, 1e9, f"multiply-adds [10⁹], {frames} × {side} × {side} in"),
+    ):
+        for kind, numbers in values.items():
+            left = 0.0
+            for number, (_, colour, hatch) in zip(numbers, parts, strict=True):
+                shown = BOTH if kind == "3D" else colour
+                style = {"hatch": hatch, "edgecolor": "white"}
+                ax.barh(kind, number / scale, left=left, color=shown, height=0.6, **style)
+                left += number / scale
+            ax.text(left, kind, f" {left:,.2f}" if left < 100 else f" {left:,.0f}", va="center")
+        ax.set(xlabel=label, xlim=(0, 1.22 * max(sum(v) for v in values.values()) / scale))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+        open_axes(ax)
+    panels[0].invert_yaxis()
+    handles = [
+        Rectangle((0, 0), 1, 1, facecolor=colour, hatch=hatch, edgecolor="white", label=name)
+        for name, colour, hatch in (*parts, ("3D (hatched: second)", BOTH, ""))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    share = sum(weights["(2+1)D"]) / sum(weights["3D"])
+    figure.suptitle(
+        f"{n_in} → {n_out} → {n_out} channels, {rule}:  M = {middles[0]} and {middles[1]},  "
+        f"(2+1)D / 3D = {share:.4f} of the weights",
+        fontsize=11,
     )
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    open_axes(ax)
     return figure
 
 
@@ -305,53 +362,3 @@ def stage_costs(networks: Mapping[str, Sequence[Stage]]) -> Figure:
     axes[0].invert_yaxis()
     axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure
-
-
-def accuracy_against_compute(points: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
-    """Set accuracy against multiply-adds; the clip lengths of one network are joined by a line.
-
-    Args:
-        points: a row a network and clip length, with the columns network, frames, GFLOPs, accuracy
-            (percent).
-        kinds: the network to "2d", "3d", "2+1d" or "mixed", which gives the colour.
-    """
-    figure = Figure(10, 5.6)
-    ax = figure.subplots()
-    for name, rows in points.groupby("network", sort=False):
-        colour = KIND_COLOURS.get(kinds[str(name)], PLAIN)
-        ax.plot(rows["GFLOPs"], rows["accuracy"], color=colour, alpha=0.5, zorder=1)
-        for _, row in rows.iterrows():
-            filled = colour if row["frames"] == points["frames"].max() else "white"
-            ax.scatter(row["GFLOPs"], row["accuracy"], s=50, color=filled, edgecolor=colour, zorder=2)
-    _label_points(ax, points[points["frames"] == points["frames"].max()])
-    shortest, longest = points["frames"].min(), points["frames"].max()
-    ax.set(
-        xlabel=f"multiply-adds for one clip [10⁹]; open: {shortest} frames, filled: {longest} frames",
-        ylabel="published video@1 on Kinetics-400 [%]",
-    )
-    ax.grid(alpha=0.3)
-    open_axes(ax)
-    return figure
-
-
-def _label_points(ax: Axes, points: pd.DataFrame) -> None:
-    """Write the networks' names above their points, on the crowded right side in a column."""
-    edge = float(points["GFLOPs"].max())
-    height = np.inf
-    for _, row in points.sort_values("accuracy", ascending=False).iterrows():
-        x, y = float(row["GFLOPs"]), float(row["accuracy"])
-        if x < 0.8 * edge:
-            ax.annotate(
-                row["network"], (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9
-            )
-            continue
-        height = min(y, height - 0.45)
-        ax.annotate(
-            row["network"],
-            (x, y),
-            (edge + 2.5, height),
-            va="center",
-            fontsize=9,
-            arrowprops={"arrowstyle": "-", "color": PLAIN, "linewidth": 0.7, "shrinkB": 5},
-        )
-    ax.set_xlim(right=edge + 6)

@@ -4,7 +4,7 @@ Scores are softmax probabilities, kept for every clip in one file, so that each 
 can be redrawn without video, network or GPU. A video's score is the mean over its clips.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from r21d_lib.datasets.sampling import TestClips
 from r21d_lib.errors import DatasetError, SettingsError, few
 from r21d_lib.files import whole_file
 from r21d_lib.networks import VideoResNet
+
+# From a video's (N, T, H, W, 3) uint8 clips and its number to the clips that are scored instead.
+ClipChange = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def score_videos(
     num_clips: int = 10,
     crops: int = 1,
     dense_step: int | None = None,
+    change: ClipChange | None = None,
     batch_size: int = 80,
     workers: int = 0,
     progress: bool = True,
@@ -126,6 +130,7 @@ def score_videos(
         crops: 1 takes the centre square of a clip, 3 the first, middle and last along the longer
             side; their probabilities are averaged.
         dense_step: instead of `num_clips`, a clip every so many frames from the first to the last.
+        change: made to every video's clips first, such as `inspection.reverse_time`.
         batch_size: squares that the network sees at once.
         workers: processes that read clips.
         progress: shows a bar.
@@ -160,7 +165,7 @@ def score_videos(
     of_video: dict[int, np.ndarray] = {}
     waiting: list[tuple[int, Tensor]] = []
     for frames, _, position in bar:
-        waiting.append((position, frames))
+        waiting.append((position, frames if change is None else change(frames, position)))
         if sum(len(frames) for _, frames in waiting) * crops >= batch_size:
             of_video.update(_score(network, waiting, clips, crops, batch_size))
             waiting = []

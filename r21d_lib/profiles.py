@@ -1,17 +1,19 @@
-"""The two profiles that drive every notebook: each is a recipe.
+"""The two profiles that drive every notebook: each is a recipe, and one more for the race.
 
 `figures` is the default: ActionFigures, a small network, a laptop. `hmdb51` is the real thing:
 HMDB51, the paper's 34-layer network on 32 frames, a GPU. Nothing else in a notebook depends on
 the profile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from r21d_lib import recipes
 from r21d_lib.errors import SettingsError
 from r21d_lib.recipes import Recipe
 
 PROFILES = {"figures": "figures_finetune", "hmdb51": "hmdb51_finetune"}
+# From random weights, the same for every network.
+RACES = {"figures": "figures_race", "hmdb51": "hmdb51_scratch"}
 
 
 def get_profile(name: str, changes: Sequence[str] = ()) -> Recipe:
@@ -24,6 +26,15 @@ def get_profile(name: str, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         SettingsError: naming the profiles that exist, or the key that does not.
     """
-    if name not in PROFILES:
-        raise SettingsError(f"no profile is called {name!r}: choose {' or '.join(PROFILES)}")
-    return recipes.read(PROFILES[name], changes)
+    return _read(PROFILES, name, changes)
+
+
+def get_race(name: str, changes: Sequence[str] = ()) -> Recipe:
+    """Return the recipe with which a profile compares networks, as `get_profile` does."""
+    return _read(RACES, name, changes)
+
+
+def _read(table: Mapping[str, str], name: str, changes: Sequence[str]) -> Recipe:
+    if name not in table:
+        raise SettingsError(f"no profile is called {name!r}: choose {' or '.join(table)}")
+    return recipes.read(table[name], changes)

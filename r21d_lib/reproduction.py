@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -24,12 +25,18 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "01_videos_become_clips": (),
     "02_spatiotemporal_convolutions": (),
     "03_the_networks": (),
+    "04_the_race": ("00_start_here",),
     "05_checkpoints": (),
     "06_finetune_hmdb51": ("00_start_here",),
     "07_evaluate_hmdb51": ("06_finetune_hmdb51",),
+    "08_does_it_see_motion": ("04_the_race",),
+    "09_inside_the_network": ("04_the_race",),
+    "10_the_ledger": (),
 }
 MEMORY_LIMIT_MB = 2500
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
+# The solutions of the exercises are folded away in the text. They are run after the last cell.
+_SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
 
 
 @dataclass
@@ -211,10 +218,11 @@ def _run(
     tqdm.write(f"running {name}")
     started = time.perf_counter()
     outcome = Outcome(name, "passed")
+    _write_with_solutions(folder / f"{name}.ipynb", executed)
     try:
         with _environment({results.RESULTS_VARIABLE: str((output / "results").resolve())}):
             papermill.execute_notebook(
-                str(folder / f"{name}.ipynb"),
+                str(executed),
                 str(executed),
                 parameters=parameters,
                 cwd=str(folder),
@@ -230,9 +238,38 @@ def _run(
         outcome.status = "failed"
         outcome.problems.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
     outcome.seconds = time.perf_counter() - started
-    if executed.is_file():
-        _write_page(executed, output / "html" / f"{name}.html")
+    if outcome.status == "passed":
+        _remove_solutions(executed)
+    _write_page(executed, output / "html" / f"{name}.html")
     return outcome
+
+
+def solutions(notebook: Any) -> list[str]:
+    """Return the code of the exercises' solutions, in order."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    return [code for text in texts for code in _SOLUTION.findall(text)]
+
+
+def _write_with_solutions(path: Path, to: Path) -> None:
+    """Copy a notebook and append a cell for each solution, whose assertions are thereby checked."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for code in solutions(notebook):
+        cell = nbformat.v4.new_code_cell(code.rstrip(), metadata={"tags": ["solution"]})
+        notebook.cells.append(cell)
+    nbformat.write(notebook, to)
+
+
+def _remove_solutions(executed: Path) -> None:
+    """Take the appended cells away again: a reader finds the solutions where the questions are."""
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    kept = [c for c in notebook.cells if "solution" not in c.metadata.get("tags", [])]
+    notebook.cells = kept
+    with whole_file(executed) as partial:
+        nbformat.write(notebook, partial)
 
 
 def _write_page(executed: Path, page: Path) -> None:

@@ -3,16 +3,18 @@
 All of them call functions of `plots`; nothing is computed here. A notebook never reads a widget.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from IPython.display import display
+import pandas as pd
+from IPython.display import DisplayHandle, display
 
 from r21d_lib import plots
 from r21d_lib.diagrams import Figure
-from r21d_lib.evaluation import Scores, per_class
+from r21d_lib.evaluation import Scores, confusion, per_class
 
 if TYPE_CHECKING:
     from ipywidgets import ValueWidget
@@ -65,6 +67,64 @@ def frame_slider(frames: np.ndarray, *, title: str = "") -> None:
         return plots.single_frame(frames, frame, title=title)
 
     explore(draw, frame=(0, 0, len(frames) - 1))
+
+
+def live_curves(runs: Mapping[str, Path]) -> Callable[[object], None]:
+    """Return what draws the curves of some runs, and redraws them in place each time it is called.
+
+    Args:
+        runs: a name to the folder of a run of `training.train`; those that have not begun are left
+            out. Call it from `on_epoch`.
+    """
+    shown: list[DisplayHandle] = []
+
+    def redraw(_: object) -> None:
+        tables = {name: folder / "metrics.csv" for name, folder in runs.items()}
+        histories = {name: pd.read_csv(file) for name, file in tables.items() if file.is_file()}
+        figure = plots.training_curves(histories)
+        if shown:
+            shown[0].update(figure)
+        else:
+            shown.append(display(figure, display_id=True))
+
+    return redraw
+
+
+def mistake_explorer(scores: Scores, frames_of: Callable[[int], np.ndarray]) -> None:
+    """Open the cells of the confusion matrix beside its diagonal: the videos that are behind them.
+
+    Args:
+        scores: of a test list.
+        frames_of: from a video's number in the scores to its (T, H, W, 3) uint8 frames.
+    """
+    counts = confusion(scores)
+    np.fill_diagonal(counts, 0)
+    cells = {
+        f"{scores.classes[row]} taken for {scores.classes[column]} ({counts[row, column]})": (
+            row,
+            column,
+        )
+        for row, column in zip(
+            *np.unravel_index(np.argsort(-counts, axis=None), counts.shape), strict=True
+        )
+        if counts[row, column]
+    }
+    if not cells:
+        print("Every video is right: there is no cell to open.")
+        return
+    best = scores.video_probabilities.argmax(1)
+
+    def draw(cell: str, video: int) -> list[Figure]:
+        row, column = cells[cell]
+        behind = np.flatnonzero((scores.labels == row) & (best == column))
+        number = int(behind[min(video, len(behind)) - 1])
+        title = f"{scores.names[number]}, {min(video, len(behind))} of {len(behind)}"
+        return [
+            plots.frame_strip(frames_of(number), title=title),
+            plots.video_scores(scores.probabilities[number], scores.classes, int(row)),
+        ]
+
+    explore(draw, cell=list(cells), video=(1, 1, int(counts.max())))
 
 
 def class_explorer(scores: Scores, frames_of: Callable[[int], np.ndarray]) -> None:

@@ -26,7 +26,12 @@ from r21d_lib.errors import SettingsError
 from r21d_lib.evaluation import Scores, clip_accuracy, score_videos
 from r21d_lib.networks import VideoResNet
 from r21d_lib.training.folder import RunFolder
-from r21d_lib.training.settings import TrainingDiverged, TrainingSettings, make_optimizer
+from r21d_lib.training.settings import (
+    GROUPS_BY_DEPTH,
+    TrainingDiverged,
+    TrainingSettings,
+    make_optimizer,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -80,7 +85,8 @@ def train(
         clips: length, size and statistics of the clips.
         settings: the recipe.
         validation: videos held out from training. One centre clip of each is scored after every
-            epoch, and best.safetensors keeps the best epoch. Never pass test videos here.
+            epoch, and best.safetensors keeps the best epoch. Pass test videos only to draw their
+            curve, as `races.run` does: weights that were chosen by them must not be reported.
         on_epoch: called by the first process after every epoch, such as `monitoring.log_images`.
         resume: goes on where an interrupted run in `run` was; False starts anew.
         progress: shows a bar.
@@ -147,6 +153,7 @@ def train(
                 classes = train_videos.videos.classes
                 on_epoch(EpochReport(epoch + 1, classes, confusion, step.inputs, clips, scores, writer))
     bar.close()
+    network.requires_grad_(True)  # what was not trained here may be elsewhere
     accelerator.end_training()
     return pd.DataFrame(progressed.history)
 
@@ -213,6 +220,10 @@ class _Loop:
         network.to(memory_format=torch.channels_last_3d)
         self.accelerator, self.network = accelerator, network
         self.clips, self.settings = clips, settings
+        first = GROUPS_BY_DEPTH.index(settings.first_trained)
+        self.frozen = [network.get_submodule(name) for name in GROUPS_BY_DEPTH[:first]]
+        for module in self.frozen:
+            module.requires_grad_(False)
         self.optimizer: Any = make_optimizer(network, settings)
         self.batches = TrainBatches(
             len(videos),
@@ -237,6 +248,8 @@ class _Loop:
     def steps(self, epoch: int, first: int) -> Iterator[_Step]:
         """Take the steps of an epoch, from `first` to its last."""
         self.model.train()
+        for module in self.frozen:
+            module.eval()
         self.batches.start_at(epoch, first)
         loader = iter(self.loader)
         for step in range(first, self.batches.steps):

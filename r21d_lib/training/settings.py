@@ -9,8 +9,9 @@ import torch
 from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.networks import VideoResNet
 
+Group = Literal["stem", "layer1", "layer2", "layer3", "layer4", "fc"]
 # From the input to the output; `layer_decay` counts in these.
-_DEPTH_ORDER = ("stem", "layer1", "layer2", "layer3", "layer4", "fc")
+GROUPS_BY_DEPTH: tuple[Group, ...] = ("stem", "layer1", "layer2", "layer3", "layer4", "fc")
 
 
 class TrainingDiverged(R21DError):  # noqa: N818 - it says what happened, as StopIteration does
@@ -33,6 +34,8 @@ class TrainingSettings:
             the clips that a step has on all devices together. None does not scale.
         layer_decay: the learning rate of each group of layers is that of the next one times this, so
             that below 1 the first layers move least.
+        first_trained: the first group of layers that learns. Those before it stay as they are, the
+            statistics of their norms too: "fc" trains the last layer alone, "layer4" the last block.
         momentum: of SGD.
         weight_decay: on convolution and linear weights only; norms and biases are left alone.
         warmup_epochs: length of the linear rise from 0; may be a fraction.
@@ -58,6 +61,7 @@ class TrainingSettings:
     learning_rate: float = 0.02
     reference_batch: int | None = None
     layer_decay: float = 1.0
+    first_trained: Group = "stem"
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup_epochs: float = 1.0
@@ -81,6 +85,10 @@ class TrainingSettings:
             raise SettingsError(f"step_epochs must be more than 0, got {self.step_epochs}")
         if self.optimizer not in ("sgd", "adamw"):
             raise SettingsError(f"optimizer {self.optimizer!r} is unknown: choose sgd or adamw")
+        if self.first_trained not in GROUPS_BY_DEPTH:
+            raise SettingsError(
+                f"first_trained {self.first_trained!r} is unknown: choose {', '.join(GROUPS_BY_DEPTH)}"
+            )
         if self.schedule not in ("cosine", "step"):
             raise SettingsError(f"schedule {self.schedule!r} is unknown: choose cosine or step")
 
@@ -109,9 +117,9 @@ class TrainingSettings:
 def make_optimizer(network: VideoResNet, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Build the optimizer: weight decay on kernels and matrices, and `lr_scale` by depth."""
     groups = []
-    for depth, name in enumerate(_DEPTH_ORDER):
+    for depth, name in enumerate(GROUPS_BY_DEPTH):
         parameters = list(network.get_submodule(name).parameters())
-        scale = settings.layer_decay ** (len(_DEPTH_ORDER) - 1 - depth)
+        scale = settings.layer_decay ** (len(GROUPS_BY_DEPTH) - 1 - depth)
         for decayed in (True, False):
             groups.append(
                 {
