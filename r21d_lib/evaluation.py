@@ -4,8 +4,9 @@ Scores are softmax probabilities, kept for every clip in one file, so that each 
 can be redrawn without video, network or GPU. A video's score is the mean over its clips.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ class Scores:
         classes: class names.
         probabilities: (videos, clips, classes) float16, softmax over the classes; NaN for the clips
             that a video does not have (clips every so many frames are more in a long video).
+        origin: SHA-256 of weights, videos and views, where `score_once` made them.
 
     Raises:
         DatasetError: if the parts do not fit each other, or a video has no finite score.
@@ -45,6 +47,7 @@ class Scores:
     labels: np.ndarray
     classes: tuple[str, ...]
     probabilities: np.ndarray
+    origin: str = ""
 
     def __post_init__(self) -> None:
         shape = (len(self.names), self.probabilities.shape[1], len(self.classes))
@@ -81,6 +84,7 @@ class Scores:
                 labels=self.labels,
                 classes=np.array(self.classes),
                 probabilities=self.probabilities.astype(np.float16),
+                origin=np.array(self.origin),
             )
 
     @classmethod
@@ -97,6 +101,7 @@ class Scores:
                     file["labels"],
                     tuple(file["classes"].tolist()),
                     file["probabilities"],
+                    str(file["origin"]) if "origin" in file else "",
                 )
         except FileNotFoundError as error:
             raise DatasetError(f"no scores file {path}: evaluate a checkpoint first") from error
@@ -178,6 +183,41 @@ def score_videos(
     for position, scores in of_video.items():
         probabilities[position, : len(scores)] = scores
     return Scores(videos.videos.names, np.array(videos.videos.labels, np.int64), classes, probabilities)
+
+
+def score_once(
+    file: str | Path,
+    network: VideoResNet,
+    videos: PreparedVideos,
+    clips: ClipSettings,
+    *,
+    num_clips: int = 10,
+    progress: bool = True,
+) -> Scores:
+    """Score the videos and keep the scores in `file`; read them from there if nothing has changed.
+
+    Arguments as for `score_videos`. Other weights, videos or views are scored anew.
+    """
+    file, origin = Path(file), _origin(network, videos, clips, num_clips)
+    if file.is_file():
+        kept = Scores.load(file)
+        if kept.origin == origin:
+            return kept
+    scores = score_videos(network, videos, clips, num_clips=num_clips, progress=progress)
+    scores = replace(scores, origin=origin)
+    scores.save(file)
+    return scores
+
+
+def _origin(network: VideoResNet, videos: PreparedVideos, clips: ClipSettings, num_clips: int) -> str:
+    """Return the SHA-256 of all that scores depend on."""
+    listed = videos.videos
+    views = (clips.to_dict(), num_clips, listed.names, listed.labels, videos.sources())
+    total = hashlib.sha256(repr((network.settings, views)).encode())
+    for name, values in network.state_dict().items():
+        total.update(name.encode())
+        total.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def _score(

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from r21d_lib import counting
 from r21d_lib.errors import SettingsError
-from r21d_lib.evaluation import Scores, clip_accuracy, per_class, score_videos, video_accuracy
+from r21d_lib.evaluation import Scores, clip_accuracy, per_class, score_once, video_accuracy
 from r21d_lib.files import BUILD
 from r21d_lib.networks import PAPER_NAMES
 from r21d_lib.recipes import Recipe
@@ -84,12 +84,15 @@ def run(recipe: Recipe, *, resume: bool = True, progress: bool = True) -> Finish
         resume=resume,
         progress=progress,
     ).rename(columns={"validation_accuracy": "test_accuracy"})
-    kept = folder / "scores.npz"
-    if not (resume and kept.is_file()):
-        score_videos(
-            network, test_videos, recipe.clips, num_clips=recipe.num_clips, progress=progress
-        ).save(kept)
-    return Finish(recipe.network, seed, history, Scores.load(kept))
+    scores = score_once(
+        folder / "scores.npz",
+        network,
+        test_videos,
+        recipe.clips,
+        num_clips=recipe.num_clips,
+        progress=progress,
+    )
+    return Finish(recipe.network, seed, history, scores)
 
 
 def run_all(

@@ -3,13 +3,15 @@
 import dataclasses
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from r21d_lib import videos
+from r21d_lib import cli, videos
 from r21d_lib.datasets.listed import VideoList
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -61,3 +63,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real HMDB51 clips here ({folder}); set R21D_SHARED to try them")
     return folder
+
+
+@pytest.fixture
+def r21d(monkeypatch, capsys):
+    """Return what runs the command in this process: starting torch anew takes seconds each time."""
+
+    def run(*arguments, **environment) -> subprocess.CompletedProcess:
+        for name, value in {"NO_COLOR": "1", "COLUMNS": "100", **environment}.items():
+            monkeypatch.setenv(name, value)
+        command = ["r21d", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", command)
+        capsys.readouterr()
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        return subprocess.CompletedProcess(command, status, *capsys.readouterr())
+
+    return run

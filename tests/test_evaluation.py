@@ -113,6 +113,23 @@ def test_the_batch_changes_no_score(network, videos):
     np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-3)
 
 
+def test_nothing_is_scored_twice_and_changes_are_noticed(network, videos, tmp_path):
+    file = tmp_path / "scores.npz"
+    first = evaluation.score_once(file, network, videos, CLIPS, num_clips=2)
+    written = file.stat().st_mtime_ns
+    again = evaluation.score_once(file, network, videos, CLIPS, num_clips=2)
+    assert file.stat().st_mtime_ns == written
+    assert np.array_equal(first.probabilities, again.probabilities)
+    assert np.array_equal(
+        first.probabilities, score_videos(network, videos, CLIPS, num_clips=2).probabilities
+    )
+    with torch.no_grad():
+        network.fc.weight[0, 0] += 1
+    changed = evaluation.score_once(file, network, videos, CLIPS, num_clips=2)
+    assert not np.array_equal(first.probabilities, changed.probabilities)
+    assert evaluation.score_once(file, network, videos, CLIPS, num_clips=3).probabilities.shape[1] == 3
+
+
 def test_dense_clips_are_more_in_a_long_video(network, videos):
     scores = score_videos(network, videos, CLIPS, dense_step=2, progress=False)
     expected = [len(dense_starts(frames, 7, 2)) for frames in [16, 17, 18, 19] * 2]

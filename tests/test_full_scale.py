@@ -98,6 +98,7 @@ def r21d(place):
     return run
 
 
+@pytest.mark.timeout(2400)
 def test_all_of_it(place, r21d, monkeypatch):
     said = r21d("prepare", "hmdb51", place / "hmdb51_org.zip")
     assert "51 classes were added" in said

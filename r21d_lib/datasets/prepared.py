@@ -85,6 +85,13 @@ class PreparedVideos:
         needed, places = indices.unique(return_inverse=True)
         return store.read(path, entry, needed.numpy())[places]
 
+    def sources(self) -> list[tuple[int, int]]:
+        """Return each video's time [ns] and size [bytes] when it was decoded: what tells a change."""
+        kept: dict[str, tuple[int, int]] = {}
+        for path in sorted({store_of(self.folder, name) for name in self.videos.names}):
+            kept |= store.sources(path)
+        return [kept[name] for name in self.videos.names]
+
     def _find(self, index: int) -> tuple[Path, store.Entry]:
         name = self._names[index].decode()
         path = store_of(self.folder, name)
