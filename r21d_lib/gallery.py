@@ -76,7 +76,7 @@ def notebook_map() -> Figure:
         for need in needs:
             start, end = centres[need[:2]], centres[name[:2]]
             # Over what lies between two boxes of one lane.
-            bend = "arc3,rad=-0.3" if end[1] == start[1] and end[0] - start[0] > 4 else "arc3"
+            bend = "arc3,rad=-0.27" if end[1] == start[1] and end[0] - start[0] > 4 else "arc3"
             style = {"arrowstyle": "-|>", "color": DARK, "linewidth": 1.3, "connectionstyle": bend}
             style |= {"shrinkA": 38, "shrinkB": 38}
             ax.annotate("", end, start, arrowprops=style)
