@@ -5,11 +5,11 @@ clips at hand need. So an hour of video takes no more memory than a minute.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,90 +17,16 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from r21d_lib import checkpoints, videos
+from r21d_lib.answers import Answer, Prediction
 from r21d_lib.clips import clip_indices, resize, to_network, uniform_starts
 from r21d_lib.errors import CheckpointError, SettingsError, VideoError
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["Answer", "Prediction", "Recognizer"]
 
 FIGURES = "r2plus1d_10_figures"  # the shipped checkpoint, also called "figures"
 _USUAL_FPS = 30.0
 _PICTURES, _PICTURE_WIDTH = 6, 240
 _NAMED = {"logits": "", "final_avg": "avgpool"}  # VMZ's names of activations, and the modules'
-
-
-class Answer(NamedTuple):
-    """One class of a prediction.
-
-    Attributes:
-        label: the class's name.
-        probability: 0 to 1, the mean over the clips.
-        agreement: share of the clips whose best class it is, 0 to 1.
-    """
-
-    label: str
-    probability: float
-    agreement: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a network says of one video.
-
-    Attributes:
-        name: the video's path, or "" for frames from memory.
-        classes: class names.
-        probabilities: (clips, classes) float32, softmax of each clip, in time's order.
-        starts: (clips,) int64, the first frame of each clip.
-        span: frames of video that a clip covers.
-        num_frames: frames that were decoded.
-        fps: frames a second; 30 where the file does not say.
-        pictures: a few (h, w, 3) uint8 frames, evenly spaced, to show.
-        features: an activation's name to (clips, ...) float32, those that were asked for.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
-    starts: np.ndarray
-    span: int
-    num_frames: int
-    fps: float
-    pictures: tuple[np.ndarray, ...] = ()
-    features: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def top(self, count: int = 5) -> list[Answer]:
-        """Return the classes with the highest mean probability, the best first."""
-        mean = self.probabilities.mean(0)
-        best = np.bincount(self.probabilities.argmax(1), minlength=len(self.classes))
-        order = np.argsort(-mean, kind="stable")[:count]
-        share = best / len(self.probabilities)
-        return [Answer(self.classes[i], float(mean[i]), float(share[i])) for i in order]
-
-    def timeline(self) -> "pd.DataFrame":
-        """Return a row a clip: start and end [s], its best class (label) and that one's probability."""
-        import pandas as pd
-
-        best = self.probabilities.argmax(1)
-        ends = np.minimum(self.starts + self.span, self.num_frames)
-        return pd.DataFrame(
-            {
-                "start": self.starts / self.fps,
-                "end": ends / self.fps,
-                "label": [self.classes[i] for i in best],
-                "probability": self.probabilities.max(1),
-            }
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return name, length, the five best classes and the timeline as plain values, for JSON."""
-        return {
-            "video": self.name,
-            "frames": self.num_frames,
-            "fps": self.fps,
-            "top": [answer._asdict() for answer in self.top()],
-            "timeline": self.timeline().to_dict("records"),
-        }
 
 
 class Recognizer:
@@ -217,8 +143,9 @@ class Recognizer:
     ) -> Prediction:
         """Recognise what happens in a video, and when.
 
-        A video of up to `num_clips` clip lengths gets `num_clips` clips, evenly spaced from its first
-        frame to its last (the paper's protocol); a longer one gets clip after clip to its end.
+        A video that is shorter than `num_clips` clips one after the other gets `num_clips` of them,
+        evenly spaced from its first frame to its last (the paper's protocol). A longer one gets a clip
+        every half clip, to its end.
 
         Args:
             video: a file, or (T, H, W, 3) uint8 RGB frames, taken as 30 a second.
@@ -283,7 +210,7 @@ class Recognizer:
                 for start in uniform_starts(len(held), span, num_clips):
                     yield start, self._pick(held, start)
                 return
-            frames, step = chain(held, frames), span
+            frames, step = chain(held, frames), max(1, span // 2)
             del held
         window: deque[Tensor] = deque(maxlen=span)
         start = 0
@@ -310,10 +237,9 @@ class _Strip:
         """Pass all frames on, and keep a small copy of some."""
         for frame in frames:
             if self.count % self._step == 0:
-                if len(self._kept) == 4 * _PICTURES:
+                self._kept.append(_small(frame))
+                if len(self._kept) > 4 * _PICTURES:
                     self._kept, self._step = self._kept[::2], 2 * self._step
-                if self.count % self._step == 0:
-                    self._kept.append(_small(frame))
             self.count += 1
             yield frame
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch.hub
 
+from r21d_lib.checkpoints.labels import read_labels
 from r21d_lib.clips import ClipSettings
 from r21d_lib.errors import CheckpointError
 
@@ -75,12 +76,7 @@ class Published:
 
         The order of VMZ's and IG-65M's classes was published nowhere; it is probably alphabetical.
         """
-        if not self.name.startswith("torchvision/"):
-            return None
-        import torchvision.models
-
-        weights = torchvision.models.get_model_weights(self.network)["KINETICS400_V1"]
-        return tuple(weights.meta["categories"])
+        return read_labels("kinetics400") if self.name.startswith("torchvision/") else None
 
 
 @cache
