@@ -26,7 +26,6 @@ __all__ = ["Answer", "Prediction", "Recognizer"]
 FIGURES = "r2plus1d_10_figures"  # the shipped checkpoint, also called "figures"
 _USUAL_FPS = 30.0
 _PICTURES, _PICTURE_WIDTH = 6, 240
-_NAMED = {"logits": "", "final_avg": "avgpool"}  # VMZ's names of activations, and the modules'
 
 
 class Recognizer:
@@ -41,6 +40,7 @@ class Recognizer:
     Attributes:
         network: in evaluation mode.
         card: what the checkpoint says of itself.
+        source: its file.
         classes: class names.
         clips: how clips are cut and normalised.
         device: where the network is.
@@ -76,7 +76,7 @@ class Recognizer:
                 )
             card = replace(card, classes=tuple(classes))
         self.network: nn.Module = network.to(self.device)
-        self.card = card
+        self.card, self.source = card, report.source
         self.classes, self.clips = card.classes, card.clips
 
     def score(self, clips: Tensor) -> np.ndarray:
@@ -104,18 +104,10 @@ class Recognizer:
         """
         caught: dict[str, Tensor] = {}
         hooks = []
-        for name in names:
-            if name in ("softmax", "logits"):
-                continue
-            module = dict(self.network.named_modules()).get(_NAMED.get(name, name))
-            if module is None or not name:
-                raise SettingsError(
-                    f"the network has no activation {name!r}: choose softmax, logits, final_avg, or "
-                    "a layer such as layer3"
-                )
+        for name, module in self.check_names(names).items():
 
             def catch(_: nn.Module, __: Any, output: Tensor, name: str = name) -> None:
-                # A copy: ReLU writes into its input, and other layers may read this tensor later.
+                # A copy: a ReLU that follows writes into its input.
                 caught[name] = output.float().clone()
 
             hooks.append(module.register_forward_hook(catch))
@@ -131,6 +123,23 @@ class Recognizer:
             for hook in hooks:
                 hook.remove()
         return {name: np.concatenate(kept) for name, kept in parts.items()}
+
+    def check_names(self, names: Sequence[str]) -> dict[str, nn.Module]:
+        """Return the module of each activation, but for those that need none: softmax and logits.
+
+        Raises:
+            SettingsError: if the network has no such layer.
+        """
+        modules = dict(self.network.named_modules())
+        modules["final_avg"] = modules["avgpool"]
+        wanted = [name for name in names if name not in ("softmax", "logits")]
+        for name in wanted:
+            if not name or name not in modules:
+                raise SettingsError(
+                    f"the network has no activation {name!r}: choose softmax, logits, final_avg, or "
+                    "a layer such as layer3"
+                )
+        return {name: modules[name] for name in wanted}
 
     def predict(
         self,

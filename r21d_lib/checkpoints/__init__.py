@@ -11,13 +11,14 @@ from r21d_lib.checkpoints.loading import (
     shipped,
 )
 from r21d_lib.checkpoints.names import to_caffe2
-from r21d_lib.checkpoints.zoo import Published, published
+from r21d_lib.checkpoints.zoo import Published, best, published
 
 __all__ = [
     "SHIPPED",
     "Card",
     "LoadReport",
     "Published",
+    "best",
     "convert",
     "load",
     "published",

@@ -107,6 +107,45 @@ def published() -> dict[str, Published]:
     return {entry.name: entry for entry in entries}
 
 
+def best(
+    *,
+    name: str | None = None,
+    depth: int | None = None,
+    clip_len: int | None = None,
+    num_classes: int | None = None,
+) -> Published:
+    """Return the most accurate published weights of a description; None leaves a point open.
+
+    Args:
+        name: the network's, such as "r2plus1d".
+        depth: its layers.
+        clip_len: frames in a clip.
+        num_classes: of its last layer.
+
+    Raises:
+        CheckpointError: if there are none.
+    """
+    wanted = {"network": name, "depth": depth, "clip length": clip_len, "classes": num_classes}
+    fitting = [
+        entry
+        for entry in published().values()
+        if all(
+            want is None or str(want) == str(value)
+            for want, value in zip(
+                wanted.values(),
+                (*entry.network.rsplit("_", 1), entry.clip_len, entry.num_classes),
+                strict=True,
+            )
+        )
+    ]
+    if not fitting:
+        asked = ", ".join(f"{key} {value}" for key, value in wanted.items() if value is not None)
+        raise CheckpointError(
+            f"no published weights have {asked}: see `r21d weights`, or give your own checkpoint"
+        )
+    return max(fitting, key=lambda entry: entry.accuracy.get("video@1", 0.0))
+
+
 def by_file(path: Path) -> Published | None:
     """Return the table's entry of a file, recognised by its name."""
     return next((entry for entry in published().values() if entry.file == path.name), None)
