@@ -265,6 +265,9 @@ def _pool(kind: Pool) -> nn.MaxPool3d | None:
 
 def _initialise(module: nn.Module) -> None:
     """Draw He-normal (fan-out) convolutions and N(0, 0.01) linear weights, as torchvision does."""
+    weight = getattr(module, "weight", None)
+    if weight is not None and weight.is_meta:
+        return  # nothing to draw into, and torch would import its compiler to find that out
     if isinstance(module, nn.Conv3d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     elif isinstance(module, nn.Linear):

@@ -339,6 +339,52 @@ def video_scores(
     return figure
 
 
+def prediction(
+    pictures: Sequence[np.ndarray],
+    scores: np.ndarray,
+    labels: Sequence[str],
+    agreement: Sequence[float],
+    *,
+    seconds: tuple[float, float],
+    title: str = "",
+) -> Figure:
+    """Show a video's frames, what its clips say over time, and their mean as bars.
+
+    Args:
+        pictures: (h, w, 3) uint8 frames of one size, in time's order.
+        scores: (clips, classes) probabilities of the best classes, the best first.
+        labels: names of these classes.
+        agreement: of each class, the share of clips that say it.
+        seconds: where the first clip starts and the last one ends.
+        title: above the figure.
+    """
+    height, width = pictures[0].shape[:2]
+    inches = min(10 / len(pictures) * height / width, 2.4)
+    below = 0.75 + 0.3 * len(labels)
+    figure = Figure(10, inches + below + (0.3 if title else 0), photographs=True)
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(inches, below)).flat
+    for ax, picture in zip(upper.subplots(1, len(pictures), squeeze=False)[0], pictures, strict=True):
+        _picture(ax, picture)
+    left, right = lower.subplots(1, 2, width_ratios=(3, 2), sharey=True)
+    extent = (*seconds, len(labels) - 0.5, -0.5)
+    left.imshow(
+        scores.T, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=extent, interpolation="nearest"
+    )
+    left.set_yticks(range(len(labels)), labels)
+    left.set(xlabel="time [s], darker is more probable")
+    mean = scores.mean(0)
+    right.barh(range(len(labels)), mean, color=[CHOSEN] + [PLAIN] * (len(labels) - 1), height=0.7)
+    for row, (value, share) in enumerate(zip(mean, agreement, strict=True)):
+        right.text(value + 0.02, row, f"{value:.2f}, {share:.0%} of clips", va="center", fontsize=9)
+    right.set(xlim=(0, 1.5), xlabel="mean probability, and clips that say it first")
+    right.set_xticks(np.linspace(0, 1, 6))
+    right.tick_params(labelleft=False)
+    open_axes(right)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
 def evenly(num_frames: int, count: int) -> np.ndarray:
     """Return the numbers of at most `count` evenly spaced frames, the first and last among them."""
     return np.linspace(0, num_frames - 1, min(count, num_frames)).round().astype(int)

@@ -132,7 +132,7 @@ def write(
     path: str | Path,
     frames: Iterable[np.ndarray],
     *,
-    fps: int = 30,
+    fps: int | Fraction = 30,
     codec: str = "mpeg4",
     options: dict[str, str] | None = None,
     max_b_frames: int = 0,

@@ -171,23 +171,6 @@ def convert(
     return report
 
 
-def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Return class names from a JSON list, or from a text file with one name a line.
-
-    Raises:
-        CheckpointError: if the file is missing or holds something else.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text()
-        names = json.loads(text) if path.suffix == ".json" else text.splitlines()
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as class names ({error})") from error
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) and n for n in names):
-        raise CheckpointError(f"{path} is not a list of class names: give one a line, or a JSON list")
-    return tuple(names)
-
-
 def _read(
     path: Path,
     entry: zoo.Published | None,

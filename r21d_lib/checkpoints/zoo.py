@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch.hub
 
+from r21d_lib.checkpoints.labels import read_labels
 from r21d_lib.clips import ClipSettings
 from r21d_lib.errors import CheckpointError
 
@@ -75,12 +76,7 @@ class Published:
 
         The order of VMZ's and IG-65M's classes was published nowhere; it is probably alphabetical.
         """
-        if not self.name.startswith("torchvision/"):
-            return None
-        import torchvision.models
-
-        weights = torchvision.models.get_model_weights(self.network)["KINETICS400_V1"]
-        return tuple(weights.meta["categories"])
+        return read_labels("kinetics400") if self.name.startswith("torchvision/") else None
 
 
 @cache
@@ -109,6 +105,45 @@ def published() -> dict[str, Published]:
         for row in rows
     ]
     return {entry.name: entry for entry in entries}
+
+
+def best(
+    *,
+    name: str | None = None,
+    depth: int | None = None,
+    clip_len: int | None = None,
+    num_classes: int | None = None,
+) -> Published:
+    """Return the most accurate published weights of a description; None leaves a point open.
+
+    Args:
+        name: the network's, such as "r2plus1d".
+        depth: its layers.
+        clip_len: frames in a clip.
+        num_classes: of its last layer.
+
+    Raises:
+        CheckpointError: if there are none.
+    """
+    wanted = {"network": name, "depth": depth, "clip length": clip_len, "classes": num_classes}
+    fitting = [
+        entry
+        for entry in published().values()
+        if all(
+            want is None or str(want) == str(value)
+            for want, value in zip(
+                wanted.values(),
+                (*entry.network.rsplit("_", 1), entry.clip_len, entry.num_classes),
+                strict=True,
+            )
+        )
+    ]
+    if not fitting:
+        asked = ", ".join(f"{key} {value}" for key, value in wanted.items() if value is not None)
+        raise CheckpointError(
+            f"no published weights have {asked}: see `r21d weights`, or give your own checkpoint"
+        )
+    return max(fitting, key=lambda entry: entry.accuracy.get("video@1", 0.0))
 
 
 def by_file(path: Path) -> Published | None:

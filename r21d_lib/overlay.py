@@ -1,0 +1,119 @@
+"""Labels and bars drawn onto frames with PIL, and a whole video with them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm.auto import tqdm
+
+from r21d_lib import videos
+from r21d_lib.answers import Answer, Prediction
+from r21d_lib.errors import SettingsError
+
+_SHADE, _INK, _EMPTY = (16, 24, 36), (255, 255, 255), (70, 82, 98)
+_FIRST, _OTHER = (230, 159, 0), (141, 160, 179)  # of diagrams.TIME and PLAIN
+_OPACITY = 0.72
+_LEAST_SIDE = 360  # smaller pictures have no room for text, and are enlarged [pixels]
+_LINES = 3
+
+
+def draw(frame: np.ndarray, answers: Sequence[Answer], *, note: str = "") -> np.ndarray:
+    """Draw classes with bars of their probability into the lower left corner of a frame.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB; it is not changed. Text is a 24th of its shorter side.
+        answers: one line each, from top to bottom; the first has the loudest colour.
+        note: a short line below them, such as the time.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    height, width = frame.shape[:2]
+    size = max(6, min(height, width) // 24)
+    line, pad = round(1.5 * size), size // 2
+    # The longest of 400 classes must fit into a portrait too.
+    panel = min(width, round(21 * size))
+    rows = len(answers) + bool(note)
+    box = np.array((0, height - rows * line - 2 * pad, panel, height)).clip(0)
+    image = frame.copy()
+    shaded = image[box[1] :, :panel]
+    shaded[:] = (1 - _OPACITY) * shaded + _OPACITY * np.array(_SHADE)
+    picture = Image.fromarray(image)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size)
+    bar_left, bar_right = panel - round(8.2 * size), panel - round(3.2 * size)
+    for row, answer in enumerate(answers):
+        top = int(box[1]) + pad + row * line
+        middle, colour = top + line // 2, _OTHER if row else _FIRST
+        label = _shortened(answer.label, font, bar_left - 2 * pad)
+        pen.text((pad, middle), label, _INK, font, anchor="lm")
+        low, high = middle - size // 3, middle + size // 3
+        pen.rectangle((bar_left, low, bar_right, high), _EMPTY)
+        full = bar_left + round((bar_right - bar_left) * answer.probability)
+        pen.rectangle((bar_left, low, full, high), colour)
+        pen.text((panel - pad, middle), f"{answer.probability:.0%}", _INK, font, anchor="rm")
+    if note:
+        middle = int(box[1]) + pad + len(answers) * line + line // 2
+        pen.text((pad, middle), note, _OTHER, font, anchor="lm")
+    return np.asarray(picture)
+
+
+def write(
+    video: str | Path, prediction: Prediction, path: str | Path, *, progress: bool = True
+) -> None:
+    """Write a video again, frame for frame, with the best classes of each moment drawn into it.
+
+    Small videos are enlarged; the sound is not copied.
+
+    Args:
+        video: the file that was recognised.
+        prediction: what was said of it.
+        path: an .mp4 or .mkv (H.264), or an .avi (MPEG-4); written whole or not at all.
+        progress: shows a bar when it takes more than two seconds.
+
+    Raises:
+        SettingsError: for another suffix, or the video itself.
+        VideoError: if the video is damaged, or this one cannot be encoded.
+    """
+    path = Path(path)
+    codecs = {".mp4": "libx264", ".mkv": "libx264", ".avi": "mpeg4"}
+    if path.suffix.lower() not in codecs:
+        raise SettingsError(f"{path} is no .mp4, .mkv or .avi: name the overlay so")
+    if path.exists() and path.samefile(video):
+        raise SettingsError(f"{path} is the video itself: write the overlay elsewhere")
+    codec = codecs[path.suffix.lower()]
+    options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
+    rate = Fraction(prediction.fps).limit_denominator(1001)
+    frames = tqdm(
+        videos.stream(video), "draw", prediction.num_frames, unit="frame", disable=not progress, delay=2
+    )
+    videos.write(path, drawn(frames, prediction), fps=rate, codec=codec, options=options)
+
+
+def drawn(frames: Iterable[np.ndarray], prediction: Prediction) -> Iterator[np.ndarray]:
+    """Yield every frame with what is said of it: (H', W', 3) uint8, both even, large enough to read."""
+    for number, frame in enumerate(frames):
+        seconds = number / prediction.fps
+        note = f"{int(seconds) // 60}:{seconds % 60:04.1f}"
+        yield draw(_enlarged(frame), prediction.at(number, _LINES), note=note)
+
+
+def _enlarged(frame: np.ndarray) -> np.ndarray:
+    """Enlarge a small picture by a whole number, and make both sides even, as encoders want them."""
+    height, width = frame.shape[:2]
+    factor = max(1, -(-_LEAST_SIDE // min(height, width)))
+    tall, wide = factor * height, factor * width
+    size = (wide + wide % 2, tall + tall % 2)
+    if size == (width, height):
+        return frame
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
+
+
+def _shortened(text: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont", width: int) -> str:
+    """Cut a text that is wider than `width` pixels, and tell so by dots."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
