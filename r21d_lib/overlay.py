@@ -12,11 +12,12 @@ from r21d_lib import videos
 from r21d_lib.answers import Answer, Prediction
 from r21d_lib.errors import SettingsError
 
+LINES = 3  # classes in each picture
 _SHADE, _INK, _EMPTY = (16, 24, 36), (255, 255, 255), (70, 82, 98)
 _FIRST, _OTHER = (230, 159, 0), (141, 160, 179)  # of diagrams.TIME and PLAIN
 _OPACITY = 0.72
 _LEAST_SIDE = 360  # smaller pictures have no room for text, and are enlarged [pixels]
-_LINES = 3
+LINES = 3  # classes in each picture
 
 
 def draw(frame: np.ndarray, answers: Sequence[Answer], *, note: str = "") -> np.ndarray:
@@ -76,30 +77,48 @@ def write(
         SettingsError: for another suffix, or the video itself.
         VideoError: if the video is damaged, or this one cannot be encoded.
     """
-    path = Path(path)
-    codecs = {".mp4": "libx264", ".mkv": "libx264", ".avi": "mpeg4"}
-    if path.suffix.lower() not in codecs:
-        raise SettingsError(f"{path} is no .mp4, .mkv or .avi: name the overlay so")
-    if path.exists() and path.samefile(video):
+    if Path(path).exists() and Path(path).samefile(video):
         raise SettingsError(f"{path} is the video itself: write the overlay elsewhere")
-    codec = codecs[path.suffix.lower()]
-    options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
-    rate = Fraction(prediction.fps).limit_denominator(1001)
     frames = tqdm(
         videos.stream(video), "draw", prediction.num_frames, unit="frame", disable=not progress, delay=2
     )
-    videos.write(path, drawn(frames, prediction), fps=rate, codec=codec, options=options)
+    encode(path, drawn(frames, prediction), fps=prediction.fps)
+
+
+def encode(path: str | Path, frames: Iterable[np.ndarray], *, fps: float) -> None:
+    """Write frames with text in them, by a codec that keeps it readable.
+
+    Args:
+        path: an .mp4 or .mkv (H.264), or an .avi (MPEG-4); written whole or not at all.
+        frames: (H, W, 3) uint8 of one size, both sides even.
+        fps: frames a second.
+
+    Raises:
+        SettingsError: for another suffix.
+        VideoError: if there is no frame, or they cannot be encoded.
+    """
+    codecs = {".mp4": "libx264", ".mkv": "libx264", ".avi": "mpeg4"}
+    codec = codecs.get(Path(path).suffix.lower())
+    if codec is None:
+        raise SettingsError(f"{path} is no .mp4, .mkv or .avi: name the overlay so")
+    options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
+    rate = Fraction(fps).limit_denominator(1001)
+    videos.write(path, frames, fps=rate, codec=codec, options=options)
 
 
 def drawn(frames: Iterable[np.ndarray], prediction: Prediction) -> Iterator[np.ndarray]:
     """Yield every frame with what is said of it: (H', W', 3) uint8, both even, large enough to read."""
     for number, frame in enumerate(frames):
-        seconds = number / prediction.fps
-        note = f"{int(seconds) // 60}:{seconds % 60:04.1f}"
-        yield draw(_enlarged(frame), prediction.at(number, _LINES), note=note)
+        note = clock(number / prediction.fps)
+        yield draw(enlarged(frame), prediction.at(number, LINES), note=note)
 
 
-def _enlarged(frame: np.ndarray) -> np.ndarray:
+def clock(seconds: float) -> str:
+    """Return a time as minutes, seconds and tenths: 1:23.4."""
+    return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
+
+
+def enlarged(frame: np.ndarray) -> np.ndarray:
     """Enlarge a small picture by a whole number, and make both sides even, as encoders want them."""
     height, width = frame.shape[:2]
     factor = max(1, -(-_LEAST_SIDE // min(height, width)))
