@@ -3,123 +3,31 @@
 It comes after test_notebooks, whose trainings it finds finished. Screenshots go to build/browser/.
 """
 
-import contextlib
-import json
-import os
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from browsing import ALL_RAN, IDLE, MARKS, ROOT, SCREENSHOTS, chromium, free_port, jupyterlab, served
 
-from r21d_lib.files import BUILD
 from r21d_lib.reproduction import NOTEBOOKS
 from r21d_lib.widgets import FIGURE_CLASS, SLIDER_CLASS
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium"),
-]
-ROOT = Path(__file__).resolve().parents[1]
-SCREENSHOTS = BUILD / "browser"
-# Without the last ones Chromium asks for hosts that a closed network refuses, many times a second.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    # Otherwise cells outside the window are not in the page, and their pictures cannot be found.
-    "notebook-extension/tracker": {"windowingMode": "none"},
-}
-IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-ALL_RAN = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
-    .filter(cell => cell.type === 'code').every(cell => cell.executionCount !== null)"""
-
+pytestmark = MARKS
 
 # With the least number of controls that move in each; those of a picture of one frame cannot.
 CONTROLS = {"00": 1, "02": 7, "03": 2, "04": 2, "07": 6, "08": 2, "09": 2}
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def served(command, port, log, environment):
-    """Run a server until it listens, yield its address, and end it."""
-    with open(log, "w") as output:
-        server = subprocess.Popen(
-            command,
-            env={**os.environ, **environment},
-            cwd=ROOT / "notebooks",
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + 120
-            while server.poll() is None and time.monotonic() < deadline:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.2)
-            else:
-                raise RuntimeError(f"the server did not start: {log.read_text()[-2000:]}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Serve a copy of the notebooks, because JupyterLab saves by itself; yield address and token."""
-    root = tmp_path_factory.mktemp("lab")
-    shutil.copytree(ROOT / "notebooks", root / "root" / "notebooks")
-    for setting, values in SETTINGS.items():
-        file = root / "settings" / "@jupyterlab" / f"{setting}.jupyterlab-settings"
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(values))
-    port, token = free_port(), secrets.token_hex(16)
-    command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
-        *(f"--ServerApp.root_dir={root / 'root'}", "--LabApp.expose_app_in_browser=True"),
-        "--LabApp.extension_manager=readonly",
-    ]
-    environment = {
-        "JUPYTER_TOKEN": token,
-        "JUPYTER_CONFIG_DIR": str(root / "config"),
-        "JUPYTERLAB_SETTINGS_DIR": str(root / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(root / "workspaces"),
-        "R21D_RESULTS": str(root / "results"),
-    }
-    with served(command, port, root / "lab.log", environment) as address:
-        yield address, token
+    with jupyterlab(tmp_path_factory.mktemp("lab"), ROOT / "notebooks") as address_and_token:
+        yield address_and_token
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def sources(pictures):
