@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from r21d_lib import __version__, cli_data
+from r21d_lib import __version__, cli_data, cli_export
 from r21d_lib.cli_data import SeedOption
 from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.files import FIGURES
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_data.app)
+app.add_typer(cli_export.app)
 
 ProfileOption = Annotated[
     str, typer.Option(help="figures (ActionFigures, laptop) or hmdb51 (HMDB51, GPU).")
