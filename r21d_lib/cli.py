@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from r21d_lib import __version__, cli_data, cli_live, cli_predict
+from r21d_lib import __version__, cli_data, cli_export, cli_live, cli_predict
 from r21d_lib.cli_data import SeedOption
 from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.files import FIGURES
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(cli_data.app)
 app.add_typer(cli_predict.app)
 app.add_typer(cli_live.app)
+app.add_typer(cli_export.app)
 
 ProfileOption = Annotated[
     str, typer.Option(help="figures (ActionFigures, laptop) or hmdb51 (HMDB51, GPU).")
