@@ -21,6 +21,7 @@ from r21d_lib.datasets.prepared import PreparedVideos
 from r21d_lib.datasets.sampling import TestClips
 from r21d_lib.errors import DatasetError, SettingsError, few
 from r21d_lib.files import whole_file
+from r21d_lib.inference import FastNetwork, optimized
 from r21d_lib.networks import VideoResNet
 
 # From a video's (N, T, H, W, 3) uint8 clips and its number to the clips that are scored instead.
@@ -128,7 +129,8 @@ def score_videos(
     The default is the paper's protocol (section 4.1): ten uniformly spaced, centre-cropped clips.
 
     Args:
-        network: its num_classes must be the list's; runs on the device where its weights are.
+        network: its num_classes must be the list's; its `inference.optimized` copy scores, on the
+            device where its weights are.
         videos: the decoded videos.
         clips: how clips are cut, from the checkpoint's card.
         num_clips: clips a video.
@@ -159,8 +161,7 @@ def score_videos(
             f"{len(videos.bad)} of {len(videos) + len(videos.bad)} videos of {videos.videos.name} "
             f"cannot be decoded, and all count: {few([reason for _, reason in videos.bad])}"
         )
-    was_training = network.training
-    network.eval()
+    fast = optimized(network)
     dataset = TestClips(videos, clips, num_clips, dense_step=dense_step)
     rank, processes = _place()
     own = range(rank, len(videos), processes)
@@ -172,10 +173,9 @@ def score_videos(
     for frames, _, position in bar:
         waiting.append((position, frames if change is None else change(frames, position)))
         if sum(len(frames) for _, frames in waiting) * crops >= batch_size:
-            of_video.update(_score(network, waiting, clips, crops, batch_size))
+            of_video.update(_score(fast, waiting, clips, crops, batch_size))
             waiting = []
-    of_video.update(_score(network, waiting, clips, crops, batch_size))
-    network.train(was_training)
+    of_video.update(_score(fast, waiting, clips, crops, batch_size))
     for other in _from_all(of_video):
         of_video.update(other)
     most = max((len(scores) for scores in of_video.values()), default=0)
@@ -221,7 +221,7 @@ def _origin(network: VideoResNet, videos: PreparedVideos, clips: ClipSettings, n
 
 
 def _score(
-    network: VideoResNet,
+    network: FastNetwork,
     waiting: Sequence[tuple[int, Tensor]],
     clips: ClipSettings,
     crops: int,
@@ -235,7 +235,7 @@ def _score(
     if crops == 3:
         frames = three_crops(frames, clips.crop)
     softmax = [
-        network(to_network(part.to(device), clips)).softmax(1).float().cpu()
+        network(to_network(part.to(device), clips)).softmax(1).cpu()
         for part in frames.split(batch_size)
     ]
     mean = torch.cat(softmax).unflatten(0, (-1, crops)).mean(1).half()

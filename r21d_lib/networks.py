@@ -140,6 +140,18 @@ class NetworkSettings:
         """Return the settings as plain values, for JSON."""
         return asdict(self)
 
+    def check(self, clips: Tensor) -> None:
+        """Raise SettingsError for clips that are not (N, 3, T, H, W), or not of an R2D's length."""
+        if clips.ndim != 5 or clips.shape[1] != 3:
+            raise SettingsError(
+                f"a network takes clips of (N, 3, frames, height, width) and got {tuple(clips.shape)}"
+            )
+        if self.name == "r2d" and clips.shape[2] != self.clip_len:
+            raise SettingsError(
+                f"this r2d was built for clips of {self.clip_len} frames and got {clips.shape[2]}: "
+                "build it with that clip_len"
+            )
+
 
 def _or(choices: Iterable[object]) -> str:
     *first, last = map(str, choices)
@@ -230,16 +242,7 @@ class VideoResNet(nn.Module):
         Raises:
             SettingsError: if the clips are not (N, 3, T, H, W), or of another length than an R2D's.
         """
-        if clips.ndim != 5 or clips.shape[1] != 3:
-            raise SettingsError(
-                f"a network takes clips of (N, 3, frames, height, width) and got {tuple(clips.shape)}"
-            )
-        clip_len = self.settings.clip_len
-        if self.settings.name == "r2d" and clips.shape[2] != clip_len:
-            raise SettingsError(
-                f"this r2d was built for clips of {clip_len} frames and got {clips.shape[2]}: "
-                "build it with that clip_len"
-            )
+        self.settings.check(clips)
         for stage in self.stages().values():
             clips = stage(clips)
         return clips
