@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 def paired(
     functions: Mapping[str, Callable[[], object]], rounds: int, *, warmup: int = 1
 ) -> dict[str, list[float]]:
-    """Time functions in turns, A B ... A B ..., so that a slow minute of the machine falls on all alike.
+    """Time functions in turns, A B ... A B ..., so that a slow minute falls on all of them alike.
 
     Args:
         functions: by name; each is called without arguments and must have finished its work when it
