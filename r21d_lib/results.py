@@ -6,7 +6,6 @@ with, and for each of them how closely.
 
 import datetime
 import fnmatch
-import importlib.metadata
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from r21d_lib import __version__
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import BUILD, REPOSITORY, whole_file
 
@@ -58,7 +58,7 @@ def provenance(**more: Any) -> dict[str, Any]:
         "changed_since_commit": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "r21d_lib": importlib.metadata.version("r21d-lib"),
+        "r21d_lib": __version__,
         "machine": f"{_processor()}, {os.cpu_count()} cores"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
         # Linux counts kilobytes, macOS bytes.

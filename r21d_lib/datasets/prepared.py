@@ -83,7 +83,10 @@ class PreparedVideos:
             ]
         )
         needed, places = indices.unique(return_inverse=True)
-        return store.read(path, entry, needed.numpy())[places]
+        frames = store.read(path, entry, needed.numpy())
+        if not torch.equal(needed, indices.flatten()):  # clips overlap, or a video starts over
+            frames = frames.index_select(0, places.flatten())
+        return frames.unflatten(0, indices.shape)
 
     def sources(self) -> list[tuple[int, int]]:
         """Return each video's time [ns] and size [bytes] when it was decoded: what tells a change."""

@@ -175,8 +175,11 @@ def read(path: Path, entry: Entry, numbers: np.ndarray) -> torch.Tensor:
     for target, number, (found, crc, data) in zip(frames, numbers.tolist(), rows, strict=True):
         if found != number or zlib.crc32(data) != crc:
             raise _damaged(path, f"frame {number}")
-        pixels = Image.open(io.BytesIO(data)) if entry.quality else np.frombuffer(data, np.uint8)
-        target[:] = np.asarray(pixels).reshape(target.shape)
+        if entry.quality:
+            # Image.open would parse the header in Python first, for a quarter of the time.
+            size = (entry.width, entry.height)
+            data = Image.frombytes("RGB", size, data, "jpeg", "RGB", "").tobytes()
+        target[:] = np.frombuffer(data, np.uint8).reshape(target.shape)
     return torch.from_numpy(frames)
 
 
@@ -187,12 +190,15 @@ def _rows(path: Path, entry: Entry, numbers: np.ndarray) -> Iterator[tuple[int, 
     try:
         for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
             between = (first + int(run[0]), first + int(run[-1]))
-            found = store.execute(
+            found = 0
+            # Row by row: a frame is checked and decoded while it is in the processor's cache.
+            for key, crc, data in store.execute(
                 "select id, crc, pixels from frames where id between ? and ? order by id", between
-            ).fetchall()
-            if len(found) != len(run):
-                raise _damaged(path, f"{len(run) - len(found)} frames are missing")
-            yield from ((key - first, crc, data) for key, crc, data in found)
+            ):
+                found += 1
+                yield key - first, crc, data
+            if found != len(run):
+                raise _damaged(path, f"{len(run) - found} frames are missing")
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
 

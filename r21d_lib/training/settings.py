@@ -115,7 +115,10 @@ class TrainingSettings:
 
 
 def make_optimizer(network: VideoResNet, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Build the optimizer: weight decay on kernels and matrices, and `lr_scale` by depth."""
+    """Build the optimizer: weight decay on kernels and matrices, and `lr_scale` by depth.
+
+    On a GPU it is the fused one, a few kernels a step; the network must be there already.
+    """
     groups = []
     for depth, name in enumerate(GROUPS_BY_DEPTH):
         parameters = list(network.get_submodule(name).parameters())
@@ -128,6 +131,8 @@ def make_optimizer(network: VideoResNet, settings: TrainingSettings) -> torch.op
                     "lr_scale": scale,
                 }
             )
+    rate, fused = settings.learning_rate, network.fc.weight.is_cuda or None
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate)
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=True)
+        return torch.optim.AdamW(groups, lr=rate, fused=fused)
+    momentum = settings.momentum
+    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=True, fused=fused)

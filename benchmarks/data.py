@@ -1,0 +1,249 @@
+"""How many clips a second reach the training loop, from 320 x 240 .avi files as HMDB51 has them?
+
+Every reader hands the right frames to the same loop, "decord by index" aside, which is the usual way
+and the wrong one (decord_by_index.py): a DataLoader with 1 and 2 workers, batches of 8 clips of 16
+frames, 128 x 171; then random crop, flip and normalisation in the loop's own process
+(clips.to_network). The database of this project is filled once before; what that takes is printed as
+well. The readers take turns, and a ratio is the median of the ratios by round. Results go to
+benchmarks/results/data.json.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import timing
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from r21d_lib import videos
+from r21d_lib.clips import ClipSettings, random_start, resize, seeded_generator, to_network
+from r21d_lib.datasets.listed import VideoList
+from r21d_lib.datasets.prepared import PreparedVideos, prepare
+from r21d_lib.datasets.sampling import TrainClips
+
+EXAMPLES = """examples:
+  python benchmarks/data.py                                   # .avi files made here, about 2 minutes
+  python benchmarks/data.py ../shared/data/clips              # the .avi files in a folder and below
+  python benchmarks/data.py --rounds 1 --clips 16 --workers 1 # a quick look"""
+SETTINGS = ClipSettings()
+SLOW = "decord in order"
+OURS = ("database, JPEG 90", "database, raw")
+BATCH = 8
+Read = Callable[[Path, int], Tensor]  # (file, first frame) to (clip_len, H, W, 3) uint8
+
+
+def by_decord_index(path: Path, start: int) -> Tensor:
+    import decord
+
+    height, width = SETTINGS.resize
+    reader = decord.VideoReader(str(path), width=width, height=height, num_threads=1)
+    return torch.from_numpy(reader.get_batch(range(start, start + SETTINGS.clip_len)).asnumpy())
+
+
+def by_decord_in_order(path: Path, start: int) -> Tensor:
+    import decord
+
+    height, width = SETTINGS.resize
+    reader = decord.VideoReader(str(path), width=width, height=height, num_threads=1)
+    frames = [reader.next() for _ in range(start + SETTINGS.clip_len)]
+    return torch.from_numpy(np.stack([frame.asnumpy() for frame in frames[start:]]))
+
+
+def by_pyav(path: Path, start: int) -> Tensor:
+    frames = list(islice(videos.stream(path), start, start + SETTINGS.clip_len))
+    return resize(torch.from_numpy(np.stack(frames)), SETTINGS.resize)
+
+
+def by_torchcodec(path: Path, start: int) -> Tensor:
+    from torchcodec.decoders import VideoDecoder
+
+    decoder = VideoDecoder(str(path), dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1)
+    return resize(decoder.get_frames_in_range(start, start + SETTINGS.clip_len).data, SETTINGS.resize)
+
+
+# torchcodec comes last: where it or its FFmpeg is missing, it is left out, with the reason.
+FILE_READERS: dict[str, Read] = {
+    "decord by index (wrong frames)": by_decord_index,
+    SLOW: by_decord_in_order,
+    "PyAV in order": by_pyav,
+    "torchcodec": by_torchcodec,
+}
+
+
+class FileClips(Dataset):
+    """Random clips read from the files themselves, with the starts that `TrainClips` draws."""
+
+    def __init__(self, listed: VideoList, lengths: list[int], read: Read) -> None:
+        self.listed, self.lengths, self.read = listed, lengths, read
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        turn, video = divmod(number, len(self.listed))
+        generator = seeded_generator(0, turn, video)
+        start = random_start(self.lengths[video], SETTINGS.span, generator=generator)
+        return self.read(self.listed.path(video), start), self.listed.labels[video]
+
+
+def make_files(folder: Path, number: int, frames: int = 90) -> None:
+    """Write .avi files as HMDB51's are: MPEG-4 part 2 (DX50), 320 x 240, 90 frames, with B-frames."""
+    random = np.random.default_rng(0)
+    for name in range(number):
+        small = torch.from_numpy(random.integers(0, 256, (1, 3, 46, 60)).astype(np.float32))
+        scene = torch.nn.functional.interpolate(small, (368, 480), mode="bicubic").clamp(0, 255)
+        pixels = scene[0].permute(1, 2, 0).byte().numpy()
+        noise = random.integers(-6, 7, (frames, 240, 320, 1), dtype=np.int16)
+        shown = np.stack([pixels[t : t + 240, t : t + 320] for t in range(frames)])
+        moved = np.clip(shown + noise, 0, 255).astype(np.uint8)
+        options = {"b": "1500k", "g": "12"}
+        videos.write(folder / f"made_{name:02}.avi", moved, max_b_frames=2, options=options)
+
+
+def usable(name: str, path: Path) -> str:
+    """Return why a reader cannot be used here, or nothing."""
+    try:
+        FILE_READERS[name](path, 0)
+    # Libraries that do not find their FFmpeg raise OSError or RuntimeError when they are imported.
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return ""
+
+
+def loader_of(clips: Dataset, number: int, workers: int) -> DataLoader:
+    """Return a loader of the clips 0 to `number`: past the last video, the next round begins."""
+    return DataLoader(
+        clips,
+        batch_size=BATCH,
+        sampler=range(number),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="fork" if workers else None,
+    )
+
+
+def feed(loader: DataLoader) -> None:
+    """Take in all of a loader's clips as the training loop does, up to the network's input."""
+    for place, (frames, _) in enumerate(loader):
+        to_network(frames, SETTINGS, random=seeded_generator(0, place))
+
+
+def stages(prepared: Mapping[str, PreparedVideos]) -> dict[str, float]:
+    """Return the milliseconds a clip of each step of this project's path, in one process."""
+    taken = {}
+    for name, its in prepared.items():
+        clips = TrainClips(its, SETTINGS)
+        functions = {f"{name}: read": partial(lambda c: [c[i][0] for i in range(BATCH)], clips)}
+        batch = [clips[i][0] for i in range(BATCH)]
+        if name == OURS[-1]:
+            stacked, random = torch.stack(batch), seeded_generator(0)
+            functions["stack to a batch"] = partial(torch.stack, batch)
+            functions["crop, flip, normalise"] = partial(to_network, stacked, SETTINGS, random=random)
+        taken |= timing.medians(timing.paired(functions, 9))
+    return {name: round(seconds / BATCH * 1e3, 2) for name, seconds in taken.items()}
+
+
+def arguments() -> argparse.Namespace:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=formatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="take the .avi files in it and below")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each reader has its turn")
+    parser.add_argument("--clips", type=int, default=64, help="clips that it reads in a turn")
+    parser.add_argument("--files", type=int, default=24, help="how many files are made or taken")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="loader processes")
+    return parser.parse_args()
+
+
+def find_videos(folder: Path, most: int) -> tuple[VideoList, list[int], tuple[int, int]]:
+    """Return files that are long enough for a clip, their lengths, and the first one's size."""
+    files, lengths = [], []
+    for path in sorted(folder.rglob("*.avi")):
+        length = sum(1 for _ in videos.stream(path)) if len(files) < most else 0
+        # decord calls the last frames by the container's count, which may be one too many.
+        if length > SETTINGS.span:
+            files.append(str(path.relative_to(folder)))
+            lengths.append(length - 1)
+    if not files:
+        timing.skip(f"{folder} holds no .avi file of more than {SETTINGS.span} frames")
+    listed = VideoList("benchmark", ("any",), folder, tuple(files), (0,) * len(files))
+    info = videos.probe(listed.path(0))
+    return listed, lengths, (info.width, info.height)
+
+
+def main() -> None:
+    given = arguments()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        if given.folder is None:
+            make_files(scratch / "videos", given.files)
+        listed, lengths, size = find_videos(given.folder or scratch / "videos", given.files)
+        started, prepared = time.perf_counter(), {}
+        for name, quality in zip(OURS, (90, None), strict=True):
+            prepared[name] = prepare(
+                listed, scratch / "database", size=SETTINGS.resize, quality=quality, progress=False
+            )
+        filling = (time.perf_counter() - started) / len(listed) / len(prepared)
+        left_out = {name: usable(name, listed.path(0)) for name in FILE_READERS}
+        left_out = {name: reason for name, reason in left_out.items() if reason}
+        datasets: dict[str, Dataset] = {
+            **{name: TrainClips(its, SETTINGS) for name, its in prepared.items()},
+            **{
+                name: FileClips(listed, lengths, read)
+                for name, read in FILE_READERS.items()
+                if name not in left_out
+            },
+        }
+        rows: dict[str, dict[str, float]] = {name: {} for name in datasets}
+        for workers in given.workers:
+            loaders = {n: loader_of(d, given.clips, workers) for n, d in datasets.items()}
+            functions = {name: partial(feed, loader) for name, loader in loaders.items()}
+            taken = timing.paired(functions, given.rounds)
+            middle = timing.medians(taken)
+            factors = timing.ratios(taken, SLOW) if SLOW in taken else {}
+            for name in datasets:
+                rows[name][f"clips_per_s_{workers}"] = round(given.clips / middle[name], 1)
+                if factors:
+                    rows[name][f"times_{workers}"] = round(factors[name], 2)
+            del functions, loaders  # ends their workers
+        steps = stages(prepared)
+    frames = (
+        f"{len(listed)} files of {size[0]} x {size[1]}, {sum(lengths) / len(lengths) + 1:.0f} frames"
+    )
+    print(f"{frames}; {timing.machine()}")
+    print(f"the database was filled in {filling * 1e3:.0f} ms a video, once")
+    heads = "".join(f"{f'{w} workers':>11} {f'x {SLOW}':>18}" for w in given.workers)
+    print(f"{'clips a second':32}{heads}")
+    for name, row in rows.items():
+        columns = "".join(
+            f"{row[f'clips_per_s_{w}']:>11.1f} {row.get(f'times_{w}', float('nan')):>18.2f}"
+            for w in given.workers
+        )
+        print(f"{name:32}{columns}")
+    for name, reason in left_out.items():
+        print(f"{name:32} left out: {reason}")
+    for name, milliseconds in steps.items():
+        print(f"{name:32}{milliseconds:>11.2f} ms a clip")
+    timing.write(
+        "data",
+        {
+            "files": frames,
+            "clips_a_turn": given.clips,
+            "rounds": given.rounds,
+            "readers": rows,
+            "left_out": left_out,
+            "milliseconds_a_clip": steps,
+            "filling_milliseconds_a_video": round(filling * 1e3, 1),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
