@@ -20,6 +20,7 @@ from r21d_lib import checkpoints, videos
 from r21d_lib.answers import Answer, Prediction
 from r21d_lib.clips import clip_indices, resize, to_network, uniform_starts
 from r21d_lib.errors import CheckpointError, SettingsError, VideoError
+from r21d_lib.inference import optimized
 
 __all__ = ["Answer", "Prediction", "Recognizer"]
 
@@ -38,7 +39,8 @@ class Recognizer:
         batch_size: clips that the network sees at once.
 
     Attributes:
-        network: in evaluation mode.
+        network: in evaluation mode; where no layer inside is asked for, its `inference.optimized` copy
+            answers.
         card: what the checkpoint says of itself.
         source: its file.
         classes: class names.
@@ -76,6 +78,7 @@ class Recognizer:
                 )
             card = replace(card, classes=tuple(classes))
         self.network: nn.Module = network.to(self.device)
+        self._fast = optimized(network)
         self.card, self.source = card, report.source
         self.classes, self.clips = card.classes, card.clips
 
@@ -104,7 +107,9 @@ class Recognizer:
         """
         caught: dict[str, Tensor] = {}
         hooks = []
-        for name, module in self.check_names(names).items():
+        modules = self.check_names(names)
+        network = self.network if modules else self._fast
+        for name, module in modules.items():
 
             def catch(_: nn.Module, __: Any, output: Tensor, name: str = name) -> None:
                 # A copy: a ReLU that follows writes into its input.
@@ -114,7 +119,7 @@ class Recognizer:
         parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
         try:
             for batch in clips.split(self.batch_size):
-                logits = self.network(to_network(batch.to(self.device), self.clips)).float()
+                logits = network(to_network(batch.to(self.device), self.clips)).float()
                 caught |= {"logits": logits, "softmax": logits.softmax(1)}
                 for name, kept in parts.items():
                     value = caught[name].flatten(1) if name == "final_avg" else caught[name]
