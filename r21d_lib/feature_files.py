@@ -54,7 +54,7 @@ def extract(
     recognizer.check_names(names)
     request = {
         "checkpoint": sha256(recognizer.source),
-        "clips": recognizer.clips.to_dict(),
+        "clips": json.loads(json.dumps(recognizer.clips.to_dict())),  # lists, as in the file's note
         "names": list(names),
         "num_clips": num_clips,
         "every": every,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def draw(frame: np.ndarray, answers: Sequence[Answer], *, note: str = "") -> np.
     shaded = image[box[1] :, :panel]
     shaded[:] = (1 - _OPACITY) * shaded + _OPACITY * np.array(_SHADE)
     picture = Image.fromarray(image)
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size)
+    pen, font = ImageDraw.Draw(picture), _font(size)
     bar_left, bar_right = panel - round(8.2 * size), panel - round(3.2 * size)
     for row, answer in enumerate(answers):
         top = int(box[1]) + pad + row * line
@@ -127,6 +128,12 @@ def enlarged(frame: np.ndarray) -> np.ndarray:
     if size == (width, height):
         return frame
     return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
+
+
+@cache
+def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
+    """Return Pillow's own font: the same letters on every machine."""
+    return ImageFont.load_default(size)
 
 
 def _shortened(text: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont", width: int) -> str:
