@@ -91,11 +91,15 @@ def reproduce(
 def draw(
     to: Annotated[Path, typer.Option(help="Folder of the pictures.")] = FIGURES,
 ) -> None:
-    """Draw the pictures that need no training: kernels, networks, the map, the race, contact sheets."""
+    """Draw the pictures that need no training: kernels, networks, map, race, overlay, sheets."""
     from r21d_lib import gallery
     from r21d_lib.datasets import action_figures
 
-    written = [*gallery.write_figures(to), *action_figures.write_contact_sheets(to)]
+    written = [
+        *gallery.write_figures(to),
+        gallery.write_overlay(to),
+        *action_figures.write_contact_sheets(to),
+    ]
     typer.echo("\n".join(f"wrote {path}" for path in written))
 
 

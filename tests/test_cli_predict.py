@@ -90,6 +90,13 @@ def test_patterns_lists_names_with_brackets_and_missing_videos(folder, tmp_path)
     assert (status, err.count("\n")) == (1, 2)
 
 
+@pytest.mark.parametrize("command", ["predict", "features"])
+def test_help_has_examples(command):
+    status, out, _ = r21d(command, "--help")
+    assert status == 0
+    assert f"r21d {command} " in out.split("Example", 1)[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

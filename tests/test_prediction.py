@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from r21d_lib import checkpoints, overlay, videos
+from r21d_lib import checkpoints, gallery, overlay, videos
 from r21d_lib.answers import Answer, Prediction
 from r21d_lib.datasets import action_figures
 from r21d_lib.datasets.listed import VideoList
@@ -202,6 +202,17 @@ def test_draw_marks_a_frame_in_the_lower_left_and_keeps_the_original():
         frame[:9, :9], [Answer("a name that is much too long", 0.3, 1)] * 3, note="0:01"
     )
     assert tiny.shape == (9, 9, 3)
+
+
+def test_the_readmes_picture_of_the_overlay(tmp_path):
+    from PIL import Image
+
+    picture = np.asarray(Image.open(gallery.write_overlay(tmp_path))).astype(int)
+    assert picture.shape == (360, 3 * 480 + 2 * 8, 3)
+    labels = [picture[264:290, 488 * part : 488 * part + 150] for part in range(3)]
+    for label, other in pairwise([*labels, labels[0]]):
+        assert label.max() > 200
+        assert np.abs(label - other).mean() > 2
 
 
 def test_activations(recognizer):
