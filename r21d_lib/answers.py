@@ -195,6 +195,13 @@ class Prediction:
         ]
 
 
+def clock(seconds: float) -> str:
+    """Return a time as minutes and seconds, with hours where there are any: 1:02.5, 1:00:02.5."""
+    tenths = round(10 * seconds)
+    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600
+    return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{rest / 10:04.1f}"
+
+
 def _give_away(spells: list[Spell], index: int) -> None:
     """Leave the time of one spell to its surer neighbour, and join what is then one spell."""
     gone = spells.pop(index)

@@ -95,8 +95,13 @@ def predict(
     from r21d_lib import inputs
 
     found = inputs.find(videos)
-    if overlay is not None and len(found) > 1 and overlay.suffix:
-        raise SettingsError(f"{len(found)} overlays do not fit into {overlay}: give a folder")
+    into_file = overlay is not None and bool(overlay.suffix) and not overlay.is_dir()
+    if overlay is not None and into_file:
+        from r21d_lib.overlay import encoder
+
+        encoder(overlay)
+        if len(found) > 1:
+            raise SettingsError(f"{len(found)} overlays do not fit into {overlay}: give a folder")
     names = _names(features)
     if names and not (json_file or parquet):
         raise SettingsError("features go into --json or --parquet: name a file, or use r21d features")
@@ -111,7 +116,7 @@ def predict(
             said = recognizer.predict(path, num_clips=clips, every=every, features=names)
             _print(said, long=len(said.starts) > clips or every is not None)
             if overlay is not None:
-                _write_overlay(said, path, overlay if overlay.suffix else overlay / f"{name}.mp4")
+                _write_overlay(said, path, overlay if into_file else overlay / f"{name}.mp4")
         except R21DError as error:
             failed += 1
             typer.secho(f"error: {error}", err=True, fg="red")
@@ -240,20 +245,16 @@ def _print(said: "Prediction", *, long: bool) -> None:
         typer.echo(f"  {answer.label:{width}}  {answer.probability:6.1%}  {agreeing}")
     if not long:
         return
+    from r21d_lib.answers import clock
+
     spells = said.spells()
     width = max(len(spell.label) for spell in spells)
     typer.echo("  from      to        what")
     for spell in spells[:_MOST_SPELLS]:
-        times = f"{_clock(spell.start):8}  {_clock(spell.end):8}"
+        times = f"{clock(spell.start):8}  {clock(spell.end):8}"
         typer.echo(f"  {times}  {spell.label:{width}}  {spell.probability:6.1%}")
     if len(spells) > _MOST_SPELLS:
         typer.echo(f"  ... {len(spells) - _MOST_SPELLS:,} more: write all of them with --json")
-
-
-def _clock(seconds: float) -> str:
-    tenths = round(10 * seconds)
-    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600
-    return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{rest / 10:04.1f}"
 
 
 def _write_overlay(said: "Prediction", video: Path, path: Path) -> None:

@@ -65,5 +65,7 @@ def _listed(path: Path) -> Iterator[tuple[str, Path]]:
     if not names:
         raise SettingsError(f"{path} names no video: write one path a line")
     for name in names:
-        beside = path.parent / name
-        yield name, beside if beside.exists() else Path(name).expanduser()
+        beside, own = path.parent / name, Path(name).expanduser()
+        # Results are written under the name: it must not lead out of their folder.
+        leads_out = own.is_absolute() or ".." in own.parts
+        yield own.name if leads_out else name, beside if beside.exists() else own

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from r21d_lib import overlay
+from r21d_lib.answers import clock
 from r21d_lib.errors import SettingsError
 from r21d_lib.live_sources import Seen, Source, watch
 
@@ -111,7 +112,7 @@ def _drawn(
     best, last, first = "", None, None
     for one in seen:
         first = one.seconds if first is None else first
-        note = overlay.clock(one.seconds - first)
+        note = clock(one.seconds - first)
         watched.frames += 1
         watched.dropped = one.dropped
         if one.answer and one.answer is not last:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm.auto import tqdm
 
 from r21d_lib import videos
-from r21d_lib.answers import Answer, Prediction
+from r21d_lib.answers import Answer, Prediction, clock
 from r21d_lib.errors import SettingsError
 
 LINES = 3  # classes in each picture
@@ -18,7 +18,6 @@ _SHADE, _INK, _EMPTY = (16, 24, 36), (255, 255, 255), (70, 82, 98)
 _FIRST, _OTHER = (230, 159, 0), (141, 160, 179)  # of diagrams.TIME and PLAIN
 _OPACITY = 0.72
 _LEAST_SIDE = 360  # smaller pictures have no room for text, and are enlarged [pixels]
-LINES = 3  # classes in each picture
 
 
 def draw(frame: np.ndarray, answers: Sequence[Answer], *, note: str = "") -> np.ndarray:
@@ -98,13 +97,23 @@ def encode(path: str | Path, frames: Iterable[np.ndarray], *, fps: float) -> Non
         SettingsError: for another suffix.
         VideoError: if there is no frame, or they cannot be encoded.
     """
-    codecs = {".mp4": "libx264", ".mkv": "libx264", ".avi": "mpeg4"}
-    codec = codecs.get(Path(path).suffix.lower())
-    if codec is None:
-        raise SettingsError(f"{path} is no .mp4, .mkv or .avi: name the overlay so")
-    options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
+    codec, options = encoder(path)
     rate = Fraction(fps).limit_denominator(1001)
     videos.write(path, frames, fps=rate, codec=codec, options=options)
+
+
+def encoder(path: str | Path) -> tuple[str, dict[str, str]]:
+    """Return FFmpeg's encoder for a file's suffix, and its options.
+
+    Raises:
+        SettingsError: for a suffix that is not written here.
+    """
+    h264 = ("libx264", {"crf": "20", "preset": "veryfast"})
+    known = {".mp4": h264, ".mkv": h264, ".avi": ("mpeg4", {"qmin": "2", "qmax": "5"})}
+    suffix = Path(path).suffix.lower()
+    if suffix not in known:
+        raise SettingsError(f"{path} is no .mp4, .mkv or .avi: name the overlay so")
+    return known[suffix]
 
 
 def drawn(frames: Iterable[np.ndarray], prediction: Prediction) -> Iterator[np.ndarray]:
@@ -112,11 +121,6 @@ def drawn(frames: Iterable[np.ndarray], prediction: Prediction) -> Iterator[np.n
     for number, frame in enumerate(frames):
         note = clock(number / prediction.fps)
         yield draw(enlarged(frame), prediction.at(number, LINES), note=note)
-
-
-def clock(seconds: float) -> str:
-    """Return a time as minutes, seconds and tenths: 1:23.4."""
-    return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
 
 
 def enlarged(frame: np.ndarray) -> np.ndarray:

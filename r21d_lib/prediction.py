@@ -135,9 +135,10 @@ class Recognizer:
         Raises:
             SettingsError: if the network has no such layer.
         """
-        modules = dict(self.network.named_modules())
-        modules["final_avg"] = modules["avgpool"]
         wanted = [name for name in names if name not in ("softmax", "logits")]
+        modules = dict(self.network.named_modules()) if wanted else {}
+        if "final_avg" in wanted:
+            modules["final_avg"] = modules["avgpool"]
         for name in wanted:
             if not name or name not in modules:
                 raise SettingsError(

@@ -2,13 +2,15 @@
 
 import csv
 import json
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from r21d_lib import checkpoints, videos
+from r21d_lib import checkpoints, inputs, videos
+from r21d_lib.answers import clock
 from r21d_lib.cli import app
 from r21d_lib.datasets import action_figures
 from r21d_lib.errors import CheckpointError, R21DError, SettingsError
@@ -88,6 +90,27 @@ def test_patterns_lists_names_with_brackets_and_missing_videos(folder, tmp_path)
     assert out.count("of 10 clips") == 5
     status, _, err = r21d("predict", f"{folder}/*.webm")
     assert (status, err.count("\n")) == (1, 2)
+
+
+def test_names_of_results_stay_in_their_folder(folder, tmp_path):
+    there = folder / "golf.avi"
+    (folder / "more" / "list.txt").write_text(f"{there}\nclimb [1] #2!.avi\n")
+    assert inputs.find([str(folder / "more" / "list.txt")]) == {
+        "golf.avi": there,
+        "climb [1] #2!.avi": folder / "more/climb [1] #2!.avi",
+    }
+    (tmp_path / "golf.avi").touch()
+    with pytest.raises(SettingsError, match=r"would both be called golf\.avi"):
+        inputs.find([str(there), str(tmp_path / "golf.avi")])
+    (tmp_path / "list.txt").write_text("../golf.avi\n")
+    assert inputs.find([str(tmp_path / "list.txt")]) == {"golf.avi": Path("../golf.avi")}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00.0"), (59.96, "1:00.0"), (3725.31, "1:02:05.3")]
+)
+def test_clock(seconds, text):
+    assert clock(seconds) == text
 
 
 @pytest.mark.parametrize("command", ["predict", "features"])
