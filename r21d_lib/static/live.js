@@ -6,7 +6,7 @@
 const SILENCE = 5000; // ms without an answer, after which the reader is told
 const CHUNK = 1 << 20; // bytes of a file in one message
 const ROWS = 5; // classes shown
-const REMEMBERED = 15; // latencies whose median is shown
+const REMEMBERED = 15; // answers whose latency and rate are shown
 
 const TROUBLE = {
   NotAllowedError: (what) => `The ${what} was refused: allow it beside the page's address, then press the button again.`,
@@ -39,7 +39,7 @@ function build(el) {
   parts.Stop.disabled = true;
   const body = element("div", "body", root);
   parts.stage = element("div", "stage", body);
-  parts.hint = element("div", "hint", parts.stage, "Press Camera, or drop a video file here");
+  parts.hint = element("div", "hint", parts.stage, "Press Camera,\nor drop a video file here");
   parts.video = element("video", "video", parts.stage);
   Object.assign(parts.video, { muted: true, playsInline: true, loop: true, hidden: true });
   parts.poster = element("img", "video", parts.stage);
@@ -75,6 +75,14 @@ function render({ model, el }) {
   const say = (text) => (parts.message.textContent = text);
   const source = () => `${view}:${turn}`;
 
+  /** Show the video or the poster on the stage, or, for null, the hint. */
+  function fill(shown) {
+    video.hidden = shown !== video;
+    poster.hidden = shown !== poster;
+    parts.hint.hidden = shown !== null;
+    parts.stage.classList.toggle("r21d-live-empty", shown === null);
+  }
+
   function stop() {
     turn += 1;
     clearInterval(state?.watch);
@@ -86,8 +94,7 @@ function render({ model, el }) {
     video.removeAttribute("src");
     if (poster.src) URL.revokeObjectURL(poster.src);
     poster.removeAttribute("src");
-    video.hidden = poster.hidden = true;
-    parts.hint.hidden = false;
+    fill(null);
     parts.Stop.disabled = true;
     say("");
     showAnswer([]);
@@ -107,12 +114,16 @@ function render({ model, el }) {
   }
 
   function showNumbers() {
-    const { latencies, sent, dropped, answers, began } = state;
-    const late = latencies.length ? `${Math.round(median(latencies))} ms after the frame` : "";
-    const rate = answers / Math.max(1, (performance.now() - began) / 1000);
-    parts.numbers.textContent =
-      `${late && `answer ${late}, ${rate.toFixed(1)} a second\n`}${sent} frames sent, ${dropped} dropped`;
-    Object.assign(parts.root.dataset, { answers, sent, dropped, latency: late && median(latencies) });
+    const { recent, sent, dropped, answers } = state;
+    const lines = [`${sent.toLocaleString()} frames sent, ${dropped.toLocaleString()} dropped`];
+    if (recent.length > 1) {
+      const latency = Math.round(median(recent.map((answer) => answer.latency)));
+      const rate = (1000 * (recent.length - 1)) / (recent.at(-1).at - recent[0].at);
+      lines.unshift(`answer ${latency} ms after the frame, ${rate.toFixed(1)} a second`);
+      parts.root.dataset.latency = latency;
+    }
+    parts.numbers.textContent = lines.join("\n");
+    Object.assign(parts.root.dataset, { answers, sent, dropped });
   }
 
   /** Show the video, and send its frames until the source is stopped. */
@@ -123,15 +134,14 @@ function render({ model, el }) {
     }
     state = {
       isFile, waiting: [], underway: null, encoding: false, due: -Infinity, offset: 0, last: -Infinity,
-      latencies: [], sent: 0, dropped: 0, answers: 0, began: performance.now(),
+      recent: [], sent: 0, dropped: 0, answers: 0,
     };
     state.watch = setInterval(() => {
       showNumbers();
       const quiet = state.underway && performance.now() - state.underway.at > SILENCE;
       say(quiet ? "The kernel does not answer: it is busy with a cell, or was stopped." : "");
     }, 1000);
-    video.hidden = false;
-    parts.hint.hidden = true;
+    fill(video);
     parts.Stop.disabled = false;
     const onFrame = (now, metadata) => {
       if (mine !== turn) return;
@@ -268,8 +278,7 @@ function render({ model, el }) {
       acknowledge();
     } else if (message.kind === "prediction") {
       poster.src = URL.createObjectURL(new Blob([buffers[0]], { type: "image/jpeg" }));
-      poster.hidden = false;
-      parts.hint.hidden = true;
+      fill(poster);
       showAnswer(message.top);
       parts.numbers.textContent = message.summary;
       say("");
@@ -279,8 +288,9 @@ function render({ model, el }) {
       state.underway = null;
       if (message.kind === "answer") {
         state.answers += 1;
-        state.latencies.push(performance.now() - taken);
-        if (state.latencies.length > REMEMBERED) state.latencies.shift();
+        const at = performance.now();
+        state.recent.push({ at, latency: at - taken });
+        if (state.recent.length > REMEMBERED) state.recent.shift();
         showAnswer(message.top);
         showNumbers();
       }
