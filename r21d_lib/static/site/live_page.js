@@ -130,6 +130,7 @@ const reader = document.createElement("canvas");
 const readerContext = reader.getContext("2d", { willReadFrequently: true });
 let ring = []; // the newest frames, resized
 let due = null; // when the next frame is wanted [s]
+let newest = null; // when the last one was [s]
 let dropped = 0; // frames that never came, or that no clip ended with
 let busy = false;
 let answers = []; // the last ones, newest last
@@ -140,6 +141,7 @@ function restart() {
   source++;
   ring = [];
   due = null;
+  newest = null;
   dropped = 0;
   answers = [];
   answered = [];
@@ -160,12 +162,13 @@ function onFrame(now, metadata) {
   if (!video.srcObject && !video.src) return;
   video.requestVideoFrameCallback(onFrame);
   const time = video.srcObject ? now / 1000 : metadata.mediaTime;
-  if (due !== null && time < due - clipLen * STEP) {
+  if (time < newest) {
     // The file began anew. A clip across the seam would show what never happened, unless the file is
     // shorter than a clip: such a one is looped in training, too.
     if (video.duration >= clipLen * STEP) ring = [];
     due = null;
   }
+  newest = time;
   if (due !== null && time < due - 0.5 / FPS) return;
   const missed = due === null ? 0 : Math.max(0, Math.round((time - due) / STEP));
   dropped += missed;
@@ -198,7 +201,8 @@ async function answerNewest(taken) {
 // What is shown --------------------------------------------------------------------------------------
 
 const seen = byId("seen");
-seen.width = clipLen * crop;
+const GAP = 2; // pixels between two frames
+seen.width = clipLen * (crop + GAP) - GAP;
 seen.height = crop;
 const seenContext = seen.getContext("2d");
 
@@ -211,7 +215,7 @@ function showClip() {
     for (let i = 0; i < height * width; i++) {
       picture.data.set([frame[3 * i], frame[3 * i + 1], frame[3 * i + 2], 255], 4 * i);
     }
-    seenContext.putImageData(picture, t * crop - left, -top, left, top, crop, crop);
+    seenContext.putImageData(picture, t * (crop + GAP) - left, -top, left, top, crop, crop);
   });
 }
 
