@@ -9,7 +9,7 @@ import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -109,22 +109,32 @@ class _Convolution(nn.Module):
         self.relu = False
         assert isinstance(convolution.padding, tuple)  # of numbers, not a word
         self.place = (list(convolution.padding), list(convolution.stride), [1, 1, 1], 1)
-        self.packed = weight.device.type == "cpu" and _has_fused_layers(dtype)
-        if self.packed:
-            # In an order of oneDNN's own, chosen for maps of this size and usable for all.
-            size = [1, weight.shape[1], 8, 28, 28]
-            pack = torch.ops.mkldnn._reorder_convolution_weight
-            self.weight = pack(weight.contiguous(), *self.place, size)
-        else:
-            self.weight = _fixed(weight.contiguous(memory_format=torch.channels_last_3d))
+        self.weight = _fixed(weight.contiguous(memory_format=torch.channels_last_3d))
+        self.fused = weight.device.type == "cpu" and _has_fused_layers(dtype)
+        self.packed: tuple[torch.Size, Tensor] | None = None
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        if self.packed:
-            return _fused_layer(x, shortcut, self.weight, self.bias, self.place, self.relu)
+        if self.fused:
+            return _fused_layer(x, shortcut, self._pack(x.shape), self.bias, self.place, self.relu)
         y = functional.conv3d(x, self.weight, self.bias, self.place[1], self.place[0])
         if shortcut is not None:
             y = y.add_(shortcut)
         return y.relu_() if self.relu else y
+
+    def _pack(self, shape: torch.Size) -> Tensor:
+        """Return the kernel in the order that is best for maps of a shape, oneDNN's own.
+
+        One in another's order can be a hundred times slower. Only the last is kept, as one shape
+        mostly follows another like it.
+        """
+        if self.packed is None or self.packed[0] != shape:
+            pack = torch.ops.mkldnn._reorder_convolution_weight
+            self.packed = (shape, pack(self.weight, *self.place, list(shape)))
+        return self.packed[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies and pickles pack anew: that order has no form outside of oneDNN.
+        return {**self.__dict__, "packed": None}
 
 
 def optimized(network: VideoResNet, *, precision: Precision = "auto") -> FastNetwork:
