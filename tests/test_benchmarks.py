@@ -14,34 +14,23 @@ from r21d_lib import reproduction
 REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARKS = REPOSITORY / "benchmarks"
 # What the GPU machine has not: anything but torch, torchvision, numpy and what these bring along.
-BLOCKED = [
-    "accelerate",
-    "av",
-    "captum",
-    "decord",
-    "ipywidgets",
-    "matplotlib",
-    "onnx",
-    "pandas",
-    "papermill",
-    "pebble",
-    "pyarrow",
-    "pydantic",
-    "rich",
-    "safetensors",
-    "sklearn",
-    "tensorboard",
-    "torchmetrics",
-    "tqdm",
-    "typer",
-]
+BLOCKED = ["accelerate", "av", "captum", "decord", "ipywidgets", "matplotlib", "onnx", "pandas"]
+BLOCKED += ["papermill", "pebble", "pyarrow", "pydantic", "rich", "safetensors", "sklearn"]
+BLOCKED += ["tensorboard", "torchmetrics", "tqdm", "typer"]
 BLOCKER = f"""
-import runpy, sys
-class Refuse:
+import importlib.machinery, runpy, sys
+class Without:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {BLOCKED!r}:
-            raise ModuleNotFoundError(f"{{name}} is not on this machine", name=name)
-sys.meta_path.insert(0, Refuse())
+        if name.split(".")[0] not in {BLOCKED!r}:
+            return importlib.machinery.PathFinder.find_spec(name, path, target)
+place = sys.meta_path.index(importlib.machinery.PathFinder)
+sys.meta_path[place] = Without()
+for absent in {BLOCKED!r}:
+    try:
+        __import__(absent)
+    except ModuleNotFoundError:
+        continue
+    sys.exit(f"{{absent}} was not kept away")
 sys.argv = sys.argv[1:]
 sys.path.insert(0, {str(BENCHMARKS)!r})
 runpy.run_path(sys.argv[0], run_name="__main__")
