@@ -1,15 +1,19 @@
 # make run   runs every notebook on this computer and checks the numbers
+# make bench runs the benchmarks that this machine can, in about 15 minutes
 # make test  runs the tests; make lab opens JupyterLab; make check lints; make clean removes build/
 # Each makes .venv on first use (about 6 GB, most of it torch; half a minute to a few minutes).
 PY ?= python3
 V := .venv/bin
-.PHONY: run test lab check setup clean
+.PHONY: run test bench lab check setup clean
 
 run: .venv/ok
 	$(V)/r21d reproduce
 
 test: .venv/ok
 	$(V)/python -m pytest
+
+bench: .venv/ok
+	$(V)/python benchmarks/run_all.py
 
 lab: .venv/ok
 	$(V)/jupyter lab notebooks

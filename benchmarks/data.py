@@ -4,7 +4,8 @@ Every reader hands the right frames to the same loop, "decord by index" aside, w
 and the wrong one (decord_by_index.py): a DataLoader with 1 and 2 workers, batches of 8 clips of 16
 frames, 128 x 171; then random crop, flip and normalisation in the loop's own process
 (clips.to_network). The database of this project is filled once before; what that takes is printed as
-well. The readers take turns, and a ratio is the median of the ratios by round. Results go to
+well. Last comes the processor time that each needs in one process, which other work on the machine
+disturbs less. The readers take turns, and a ratio is the median of the ratios by round. Results go to
 benchmarks/results/data.json.
 """
 
@@ -25,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from r21d_lib import videos
 from r21d_lib.clips import ClipSettings, random_start, resize, seeded_generator, to_network
 from r21d_lib.datasets.listed import VideoList
-from r21d_lib.datasets.prepared import PreparedVideos, prepare
+from r21d_lib.datasets.prepared import prepare
 from r21d_lib.datasets.sampling import TrainClips
 
 EXAMPLES = """examples:
@@ -135,19 +136,21 @@ def feed(loader: DataLoader) -> None:
         to_network(frames, SETTINGS, random=seeded_generator(0, place))
 
 
-def stages(prepared: Mapping[str, PreparedVideos]) -> dict[str, float]:
-    """Return the milliseconds a clip of each step of this project's path, in one process."""
-    taken = {}
-    for name, its in prepared.items():
-        clips = TrainClips(its, SETTINGS)
-        functions = {f"{name}: read": partial(lambda c: [c[i][0] for i in range(BATCH)], clips)}
-        batch = [clips[i][0] for i in range(BATCH)]
-        if name == OURS[-1]:
-            stacked, random = torch.stack(batch), seeded_generator(0)
-            functions["stack to a batch"] = partial(torch.stack, batch)
-            functions["crop, flip, normalise"] = partial(to_network, stacked, SETTINGS, random=random)
-        taken |= timing.medians(timing.paired(functions, 9))
-    return {name: round(seconds / BATCH * 1e3, 2) for name, seconds in taken.items()}
+def read_batch(clips: Dataset) -> list[Tensor]:
+    return [clips[number][0] for number in range(BATCH)]
+
+
+def work(datasets: Mapping[str, Dataset], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of processor time of one batch, by reader, and of what follows for all."""
+    functions: dict[str, Callable[[], object]] = {
+        n: partial(read_batch, d) for n, d in datasets.items()
+    }
+    batch = read_batch(datasets[OURS[-1]])
+    functions["stack to a batch"] = partial(torch.stack, batch)
+    functions["crop, flip, normalise"] = partial(
+        to_network, torch.stack(batch), SETTINGS, random=seeded_generator(0)
+    )
+    return timing.paired(functions, rounds, clock=time.process_time)
 
 
 def arguments() -> argparse.Namespace:
@@ -213,7 +216,7 @@ def main() -> None:
                 if factors:
                     rows[name][f"times_{workers}"] = round(factors[name], 2)
             del functions, loaders  # ends their workers
-        steps = stages(prepared)
+        processor = work(datasets, given.rounds)
     frames = (
         f"{len(listed)} files of {size[0]} x {size[1]}, {sum(lengths) / len(lengths) + 1:.0f} frames"
     )
@@ -229,8 +232,11 @@ def main() -> None:
         print(f"{name:32}{columns}")
     for name, reason in left_out.items():
         print(f"{name:32} left out: {reason}")
-    for name, milliseconds in steps.items():
-        print(f"{name:32}{milliseconds:>11.2f} ms a clip")
+    milliseconds = {n: s / BATCH * 1e3 for n, s in timing.medians(processor).items()}
+    less = timing.ratios(processor, SLOW) if SLOW in processor else {}
+    print("processor time in one process, milliseconds a clip")
+    for name, value in milliseconds.items():
+        print(f"{name:32}{value:>11.2f} {less.get(name, float('nan')):>18.2f}")
     timing.write(
         "data",
         {
@@ -239,7 +245,8 @@ def main() -> None:
             "rounds": given.rounds,
             "readers": rows,
             "left_out": left_out,
-            "milliseconds_a_clip": steps,
+            "processor_milliseconds_a_clip": {n: round(v, 2) for n, v in milliseconds.items()},
+            "processor_times": {n: round(v, 2) for n, v in less.items()},
             "filling_milliseconds_a_video": round(filling * 1e3, 1),
         },
     )

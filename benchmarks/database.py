@@ -13,7 +13,6 @@ benchmarks/results/database.json.
 import argparse
 import importlib.util
 import io
-import json
 import pickle
 import statistics
 import tempfile
@@ -23,16 +22,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+import timing
 import torch
 from PIL import Image
 
 from r21d_lib import videos
 from r21d_lib.clips import resize
 from r21d_lib.datasets import action_figures, store
-from r21d_lib.files import whole_file
-from r21d_lib.results import provenance
 
-RESULTS = Path(__file__).parent / "results"
 SIZE = (128, 171)
 CLIP_LENGTHS = (8, 16, 32)
 VIDEOS, CLIPS, ROUNDS = 60, 60, 5
@@ -144,7 +141,7 @@ class ShortGop(Form):
         return np.stack(found)
 
 
-def find_videos(folder: Path | None, scratch: Path) -> list[Path]:
+def find_videos(folder: Path | None, scratch: Path, most: int) -> list[Path]:
     """Return the files to keep, evenly picked from those in the folder."""
     if folder is None:
         folder = scratch / "figures"
@@ -152,13 +149,16 @@ def find_videos(folder: Path | None, scratch: Path) -> list[Path]:
     files = sorted(folder.rglob("*.avi"))
     if not files:
         raise SystemExit(f"error: {folder} holds no .avi file: give another folder")
-    return files[:: max(len(files) // VIDEOS, 1)][:VIDEOS]
+    return files[:: max(len(files) // most, 1)][:most]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, nargs="?")
-    folder = parser.parse_args().folder
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="take the .avi files in it and below")
+    parser.add_argument("--videos", type=int, default=VIDEOS, help="how many are kept")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each form has its turn")
+    given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
@@ -171,13 +171,13 @@ def main() -> None:
         if importlib.util.find_spec("lmdb"):
             forms["LMDB, JPEG 90"] = Lmdb(scratch / "lmdb", 90)
         kept = []
-        for number, path in enumerate(find_videos(folder, scratch)):
+        for number, path in enumerate(find_videos(given.folder, scratch, given.videos)):
             frames = resize(torch.from_numpy(videos.decode(path)), SIZE).numpy()
             frames = np.concatenate([frames] * -(-40 // len(frames)))  # room for 32 anywhere
             kept.append(frames)
             for form in forms.values():
                 form.write(number, frames)
-        rows = measure(forms, kept)
+        rows = measure(forms, kept, given.rounds)
         total = sum(map(len, kept))
         for name, form in forms.items():
             frame_bytes = form.size() / total
@@ -196,18 +196,16 @@ def main() -> None:
             f"{name:20} {speeds}  {row['bytes_per_frame']:>7}  {row['hmdb51_gb']:>9}  "
             f"{row['mean_error']:>10}  {row['largest_error']:>7}"
         )
-    content = {"videos": len(kept), "frames": total, "forms": rows, "provenance": provenance()}
-    with whole_file(RESULTS / "database.json") as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
+    timing.write("database", {"videos": len(kept), "frames": total, "forms": rows})
 
 
-def measure(forms: dict[str, Form], kept: list[np.ndarray]) -> dict[str, dict[str, float]]:
+def measure(forms: dict[str, Form], kept: list[np.ndarray], rounds: int) -> dict[str, dict[str, float]]:
     """Return clips a second of each form and clip length, medians of rounds in turn."""
     random = np.random.default_rng(0)
     rows: dict[str, dict[str, float]] = {name: {} for name in forms}
     for length in CLIP_LENGTHS:
         seconds: dict[str, list[float]] = {name: [] for name in forms}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             numbers = random.integers(0, len(kept), CLIPS).tolist()
             wanted = [(n, int(random.integers(0, len(kept[n]) - length + 1))) for n in numbers]
             for name, form in forms.items():

@@ -10,18 +10,16 @@ another way. Results go to benchmarks/results/decord_by_index.json.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import av
 import decord
 import numpy as np
+import timing
 
 from r21d_lib import videos
-from r21d_lib.results import provenance
 
-RESULTS = Path(__file__).parent / "results"
 ASKED = 16
 
 
@@ -102,9 +100,7 @@ def main() -> None:
             rows.append(row)
             counts = "{wrong_contiguous:>10} {wrong_sparse:>6} {wrong_in_order:>8}".format(**row)
             print(f"{counts}  {path.name} ({row['frames']} frames, {row['b_frames']} B)", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    content = {"files": rows, "decord": decord.__version__, "provenance": provenance()}
-    (RESULTS / "decord_by_index.json").write_text(json.dumps(content, indent=2) + "\n")
+    timing.write("decord_by_index", {"files": rows, "decord": decord.__version__})
 
 
 if __name__ == "__main__":

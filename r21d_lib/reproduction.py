@@ -1,6 +1,7 @@
 """Runs the notebooks in order, headlessly, and checks their numbers: what `r21d reproduce` does."""
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -34,6 +35,7 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "09_inside_the_network": ("04_the_race",),
     "10_the_ledger": (),
 }
+SUITE = BUILD / "suite.json"
 MEMORY_LIMIT_MB = 2500
 CHECKSUM = "code_sha256"  # in a published notebook's metadata
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
@@ -121,7 +123,10 @@ def main(
     record: bool = False,
     publish: bool = False,
 ) -> int:
-    """Run `reproduce`, print its table, and return the exit status: 0 if all passed, 1 otherwise."""
+    """Run `reproduce`, print its table, and return the exit status: 0 if all passed, 1 otherwise.
+
+    A run of all notebooks leaves times and memory in build/suite.json, for benchmarks/suite.py.
+    """
     if record and (parameters or profile != "figures"):
         raise SettingsError("only the unchanged profile figures is recorded: leave --record out")
     outcomes = reproduce(names, profile=profile, parameters=parameters, compare=not record)
@@ -131,8 +136,21 @@ def main(
             results.record(BUILD / "results" / file, results.RECORDED / file)
         if outcome.status == "passed" and publish:
             publish_notebook(BUILD / "executed" / f"{outcome.name}.ipynb", NOTEBOOK_FOLDER)
+    if not names:
+        write_suite(outcomes, SUITE, profile=profile)
     print(table(outcomes))
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
+
+
+def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> None:
+    """Write what became of each notebook, its seconds and its kernel's peak memory, as JSON."""
+    rows = {
+        o.name: {"status": o.status, "seconds": round(o.seconds, 1), "peak_mb": o.peak_mb}
+        for o in outcomes
+    }
+    content = {"notebooks": rows, "provenance": results.provenance(profile=profile)}
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -9,6 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from r21d_lib.errors import SettingsError
 from r21d_lib.evaluation import Scores, clip_accuracy, score_videos
 from r21d_lib.networks import VideoResNet
 from r21d_lib.training.folder import RunFolder
+from r21d_lib.training.prefetch import ahead
 from r21d_lib.training.settings import (
     GROUPS_BY_DEPTH,
     TrainingDiverged,
@@ -218,6 +220,9 @@ class _Loop:
             network.compile()
         # 3D convolutions are faster in this memory order. A fused optimizer wants the weights in place.
         network.to(accelerator.device).to(memory_format=torch.channels_last_3d)
+        if accelerator.device.type == "cuda":
+            # All batches have one size, so the fastest kernels are looked for once.
+            torch.backends.cudnn.benchmark = True
         self.accelerator, self.network = accelerator, network
         self.clips, self.settings = clips, settings
         first = GROUPS_BY_DEPTH.index(settings.first_trained)
@@ -251,9 +256,13 @@ class _Loop:
         for module in self.frozen:
             module.eval()
         self.batches.start_at(epoch, first)
-        loader = iter(self.loader)
-        for step in range(first, self.batches.steps):
-            yield self._step(epoch, step, loader)
+        steps = range(first, self.batches.steps)
+        parts = range(self.settings.accumulate)
+        numbers = [self.batches.batch_number(step, part) for step in steps for part in parts]
+        make = partial(self._inputs, epoch)
+        inputs = ahead(zip(numbers, self.loader, strict=False), make, self.accelerator.device)
+        for step in steps:
+            yield self._step(epoch, step, inputs)
 
     def share_statistics(self) -> None:
         """Give all processes the first one's batch-norm statistics, which are the ones saved."""
@@ -262,7 +271,16 @@ class _Loop:
         for buffer in self.network.buffers():
             broadcast(buffer)
 
-    def _step(self, epoch: int, step: int, loader: Iterator[tuple[Tensor, Tensor]]) -> _Step:
+    def _inputs(self, epoch: int, batch: tuple[int, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Put the epoch's batch of that number on the device, and make the network's input of it."""
+        number, (frames, labels) = batch
+        device = self.accelerator.device
+        # The order, the starts (in the loader) and these crops and flips repeat for a seed.
+        random = seeded_generator(self.settings.seed, epoch, number, 0)
+        inputs = to_network(frames.to(device, non_blocking=True), self.clips, random=random)
+        return inputs, labels.to(device, non_blocking=True)
+
+    def _step(self, epoch: int, step: int, batches: Iterator[tuple[Tensor, ...]]) -> _Step:
         """Take one optimizer step, over `accumulate` batches on each process."""
         accelerator, settings = self.accelerator, self.settings
         rate = self.rate_scale * settings.learning_rate_at(epoch + step / self.batches.steps)
@@ -271,14 +289,8 @@ class _Loop:
         num_classes = self.network.settings.num_classes
         sums = torch.zeros(3, device=accelerator.device)
         confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=accelerator.device)
-        for part in range(settings.accumulate):
-            frames, labels = next(loader)
-            frames = frames.to(accelerator.device, non_blocking=True)
-            labels = labels.to(accelerator.device, non_blocking=True)
-            # The order, the starts (in the loader) and these crops and flips repeat for a seed.
-            place = self.batches.batch_number(step, part)
-            generator = seeded_generator(settings.seed, epoch, place, 0)
-            inputs = to_network(frames, self.clips, random=generator)
+        for _ in range(settings.accumulate):
+            inputs, labels = next(batches)
             with accelerator.accumulate(self.model):
                 with accelerator.autocast():
                     logits = self.model(inputs)
