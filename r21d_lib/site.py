@@ -105,8 +105,8 @@ def build(
             shutil.copyfile(SOURCES / file, folder / file)
         shutil.copyfile(FIGURES / "map.svg", folder / "map.svg")
         for package, file in _VENDOR:
-            data = web_packages.read_file(package, file, vendor=vendor)
-            (folder / "vendor" / Path(file).name).write_bytes(data)
+            for name, data in web_packages.read_files(package, file, vendor=vendor).items():
+                (folder / "vendor" / name).write_bytes(data)
         pages = _write_notebooks(folder / "notebooks", notebooks)
         _write_live_page(folder, checkpoint, vendor)
         _write_index(folder, pages)
@@ -187,9 +187,7 @@ def _write_live_page(folder: Path, checkpoint: str | Path, vendor: Path | None) 
             "choose a smaller network"
         )
     card = export.read_exported_card(network)
-    files = {
-        Path(file).name: web_packages.read_file(ONNXRUNTIME, file, vendor=vendor) for file in _RUNTIME
-    }
+    files = web_packages.read_files(ONNXRUNTIME, *_RUNTIME, vendor=vendor)
     files["live_worker.js"] = (SOURCES / "live_worker.js").read_bytes()
     files["network.onnx"] = network.read_bytes()
     examples = {name: _example(name, folder) for name in card.classes if _subset(name)}

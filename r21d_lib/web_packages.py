@@ -61,26 +61,33 @@ MATHJAX = WebPackage(
 PACKAGES = (ONNXRUNTIME, WIDGETS, REQUIREJS, MATHJAX)
 
 
-def read_file(package: WebPackage, file: str, *, vendor: Path | None = None) -> bytes:
-    """Return one file of a package, fetching the package where it is not there yet.
+def read_files(package: WebPackage, *files: str, vendor: Path | None = None) -> dict[str, bytes]:
+    """Return files of a package by their names, fetching the package where it is not there yet.
 
     Args:
         package: one of `PACKAGES`.
-        file: its path in the package.
+        files: their paths in the package; the result has the last parts of these as keys.
         vendor: a node_modules folder to read from instead; what lies there is taken as it is.
 
     Raises:
-        SettingsError: if the file is not in `vendor`, or npm is missing or fails.
+        SettingsError: if a file is not in `vendor`, or npm is missing or fails.
     """
+    found = {}
     if vendor is not None:
-        path = vendor / package.name / file
-        if not path.is_file():
-            raise SettingsError(f"{path} is missing: run `npm install {package}` beside {vendor}")
-        return path.read_bytes()
-    with tarfile.open(_archive(package)) as archive:
-        member = archive.extractfile(f"package/{file}")
-        assert member is not None, f"{package} has no {file}"
-        return member.read()
+        for file in files:
+            path = vendor / package.name / file
+            if not path.is_file():
+                raise SettingsError(f"{path} is missing: run `npm install {package}` beside {vendor}")
+            found[path.name] = path.read_bytes()
+        return found
+    wanted = {f"package/{file}" for file in files}
+    # In one pass: seeking back in a compressed archive would unpack it again for every file.
+    with tarfile.open(_archive(package), "r|gz") as archive:
+        for member in archive:
+            if member.name in wanted and (content := archive.extractfile(member)):
+                found[Path(member.name).name] = content.read()
+    assert len(found) == len(files), f"{package} lacks one of {files}"
+    return found
 
 
 def _archive(package: WebPackage) -> Path:

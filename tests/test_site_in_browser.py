@@ -60,7 +60,7 @@ def material(tmp_path_factory):
     """Return a folder with what a camera and a user would give, or skip where npm cannot fetch."""
     try:
         for package in web_packages.PACKAGES:
-            web_packages.read_file(package, "package.json")
+            web_packages.read_files(package, "package.json")
     except SettingsError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("material")
@@ -226,11 +226,12 @@ def test_a_file_that_cannot_be_played_gives_one_line(page, address, material, na
     sync_api.expect(page.locator("#error")).to_have_text("")
 
 
-def test_it_works_as_a_file_and_says_that_the_camera_was_refused(folder):
-    with browsing.chromium(
-        "--use-fake-ui-for-media-stream=deny", "--use-fake-device-for-media-stream"
-    ) as browser:
-        page = browser.new_page(viewport={"width": 420, "height": 900})
+def test_it_works_as_a_file_and_says_that_the_camera_was_refused(browser, folder):
+    flags = ["--use-fake-ui-for-media-stream=deny", "--use-fake-device-for-media-stream"]
+    with browser.browser_type.launch(
+        executable_path=browsing.CHROMIUM, args=[*browsing.FLAGS, *flags]
+    ) as refusing:
+        page = refusing.new_page(viewport={"width": 420, "height": 900})
         open_live(page, (folder / "live.html").as_uri())
         page.click("#camera")
         sync_api.expect(page.locator("#error")).to_contain_text("The camera was refused: allow it")

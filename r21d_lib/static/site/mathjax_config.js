@@ -1,4 +1,13 @@
 // Formulas as Jupyter writes them; no menu, because the menu would load further files.
+"use strict";
+
+// Widgets ask for their labels' formulas in the way of MathJax 2.
+const hub = {
+  Queue([, , element]) {
+    window.MathJax.typesetPromise?.([element]);
+  },
+};
+
 window.MathJax = {
   tex: {
     inlineMath: [["$", "$"], ["\\(", "\\)"]],
@@ -8,4 +17,11 @@ window.MathJax = {
     tags: "ams",
   },
   options: { enableMenu: false },
+  startup: {
+    ready() {
+      window.MathJax.Hub = hub;
+      window.MathJax.startup.defaultReady();
+    },
+  },
+  Hub: hub,
 };
