@@ -3,6 +3,11 @@
 import http.server
 import io
 import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,7 +18,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from r21d_lib import live_sources, videos
+from r21d_lib import live_sources, live_view, videos
 from r21d_lib.cli import app
 from r21d_lib.clips import ClipSettings
 from r21d_lib.datasets import action_figures
@@ -226,6 +231,18 @@ def test_a_file_read_fast_becomes_a_video_with_every_frame_and_the_right_label(f
     assert orange[1] > orange[0] + 300, "the bar of the best class is drawn, once there is one"
 
 
+def test_an_interrupted_video_is_whole(camera, tmp_path):
+    output = tmp_path / "seen.mp4"
+    command = [sys.executable, "-m", "r21d_lib", "live", camera, "--output", str(output), "--no-window"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert "push" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=30)[0]
+    assert process.returncode == 0
+    assert f"wrote {output}" in rest
+    assert len(videos.decode(output)) > 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -252,3 +269,26 @@ def test_what_cannot_be_shown_is_one_line(arguments, message, tmp_path):
 def test_a_camera_cannot_be_read_fast(camera):
     with pytest.raises(SettingsError, match="it is live"):
         next(live_sources.watch(live_sources.open_source(camera), SlowRecognizer(), fast=True))
+
+
+@pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here: apt-get install xvfb")
+def test_a_window_shows_it_where_there_is_a_display(film, monkeypatch):
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24"]
+    screen = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+    try:
+        display = ":" + os.read(read, 16).decode().strip()
+        monkeypatch.delenv("DISPLAY", raising=False)
+        assert not live_view.can_open_a_window()
+        monkeypatch.setenv("DISPLAY", display)
+        assert live_view.can_open_a_window()
+        frames = ((frame, number / 30) for number, frame in enumerate(film[:40]))
+        source = live_sources.Source("film", 30.0, frames, recorded=True)
+        watched = live_view.show(source, SlowRecognizer(), window=True, fast=True)
+        assert (watched.frames, watched.dropped) == (40, 0)
+        assert str(watched).startswith("40 frames shown, 0 dropped; an answer takes ")
+    finally:
+        os.close(read)
+        os.close(write)
+        screen.terminate()
+        screen.wait(10)
