@@ -17,6 +17,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import timing
 import torch
@@ -68,7 +69,7 @@ class Layer:
 
 
 def layers(network: nn.Module, clips: Tensor) -> list[tuple[nn.Conv3d, torch.Size, int]]:
-    """Return each different convolution, the shape of its input, and how often it occurs."""
+    """Return each different convolution of a network, its input's shape and how often it occurs."""
     found: Counter[tuple[object, ...]] = Counter()
     kept: dict[tuple[object, ...], tuple[nn.Conv3d, torch.Size]] = {}
 

@@ -104,7 +104,7 @@ class _Convolution(nn.Module):
         assert norm.running_mean is not None
         assert norm.running_var is not None
         scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        weight = (convolution.weight.double() * scale[:, None, None, None, None]).to(dtype)
+        weight = (convolution.weight.float() * scale.float()[:, None, None, None, None]).to(dtype)
         self.bias = _fixed((norm.bias.double() - norm.running_mean.double() * scale).to(dtype))
         self.relu = False
         assert isinstance(convolution.padding, tuple)  # of numbers, not a word
