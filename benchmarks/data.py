@@ -233,10 +233,11 @@ def main() -> None:
     for name, reason in left_out.items():
         print(f"{name:32} left out: {reason}")
     milliseconds = {n: s / BATCH * 1e3 for n, s in timing.medians(processor).items()}
-    less = timing.ratios(processor, SLOW) if SLOW in processor else {}
+    readers = {name: processor[name] for name in rows}
+    less = timing.ratios(readers, SLOW) if SLOW in readers else {}
     print("processor time in one process, milliseconds a clip")
     for name, value in milliseconds.items():
-        print(f"{name:32}{value:>11.2f} {less.get(name, float('nan')):>18.2f}")
+        print(f"{name:32}{value:>11.2f} {f'{less[name]:.2f}' if name in less else '':>18}")
     timing.write(
         "data",
         {
