@@ -17,7 +17,6 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import timing
 import torch
