@@ -97,22 +97,22 @@ def build(
         raise SettingsError(f"{to} holds something else than a site: choose a new folder")
     to.parent.mkdir(parents=True, exist_ok=True)
     vendor = None if vendor is None else Path(vendor)
-    with tempfile.TemporaryDirectory(prefix=".site", dir=to.parent) as name:
-        folder = Path(name) / "site"
+    with tempfile.TemporaryDirectory(prefix=".site", dir=to.parent) as beside:
+        folder = Path(beside) / "site"
         (folder / "vendor").mkdir(parents=True)
         (folder / "notebooks").mkdir()
         for file in _AS_THEY_ARE:
             shutil.copyfile(SOURCES / file, folder / file)
         shutil.copyfile(FIGURES / "map.svg", folder / "map.svg")
         for package, file in _VENDOR:
-            for name, data in web_packages.read_files(package, file, vendor=vendor).items():
-                (folder / "vendor" / name).write_bytes(data)
+            for copied, data in web_packages.read_files(package, file, vendor=vendor).items():
+                (folder / "vendor" / copied).write_bytes(data)
         pages = _write_notebooks(folder / "notebooks", notebooks)
         _write_live_page(folder, checkpoint, vendor)
         _write_index(folder, pages)
         (folder / MARKER).write_text(json.dumps([page.name for page in pages]) + "\n")
         if to.exists():
-            os.replace(to, Path(name) / "old") if any(to.iterdir()) else to.rmdir()
+            os.replace(to, Path(beside) / "old") if any(to.iterdir()) else to.rmdir()
         os.replace(folder, to)
     return pages
 
@@ -193,7 +193,7 @@ def _write_live_page(folder: Path, checkpoint: str | Path, vendor: Path | None) 
     examples = {name: _example(name, folder) for name in card.classes if _subset(name)}
     files.update({f"{name}.webm": data for name, data in examples.items()})
     packed = {
-        name: base64.b64encode(gzip.compress(data, mtime=0)).decode() for name, data in files.items()
+        name: base64.b64encode(gzip.compress(data, 6, mtime=0)).decode() for name, data in files.items()
     }
     about = {"classes": card.classes, "clips": card.clips.to_dict(), "examples": list(examples)}
     (folder / "live_files.js").write_text(

@@ -86,7 +86,13 @@ def folder(material):
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
     nbformat.write(notebook, material / "99_test.ipynb")
+    earlier = material / "site"
+    earlier.mkdir()
+    for name in (site.MARKER, "stale.html"):
+        (earlier / name).write_text("{}")
     site.build(material / "site", notebooks=[material / "99_test.ipynb"])
+    assert not (material / "site" / "stale.html").exists()
+    assert [path.name for path in material.iterdir() if path.name.startswith(".")] == []
     return material / "site"
 
 
