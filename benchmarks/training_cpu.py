@@ -1,0 +1,213 @@
+"""How long does a training step take on this processor, against torchvision's defaults and at best?
+
+    python benchmarks/training_cpu.py             # about four minutes on a calm machine
+    python benchmarks/training_cpu.py --rounds 2
+
+Two networks: R(2+1)D-18 on 4 clips of 8 frames at 112 x 112, and ActionFigures' network of recipe
+figures_scratch. The plain path keeps torchvision's defaults (channels first, plain SGD; for the first
+it is torchvision's own network), the other is a step as `training.train` takes it. Both start from the
+same weights, see the same clips and take turns (A B C A B C) in one process; their losses over 20
+steps must agree. The ceiling is the same convolutions, forward and both gradients, each in the fastest
+of the layouts that torch has for it, and nothing else. Results go to
+benchmarks/results/training_cpu.json.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import inference_cpu
+import timing
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from r21d_lib import recipes
+from r21d_lib.networks import build_network
+from r21d_lib.training import TrainingSettings
+from r21d_lib.training.settings import make_optimizer
+
+STEPS, RATE, MOMENTUM, DECAY = 20, 0.01, 0.9, 1e-4
+PASSES = ("forward", "gradient of the maps", "gradient of the kernel")
+
+
+def layouts(convolution: nn.Conv3d, shape: torch.Size) -> dict[str, tuple[Tensor, Tensor, Any, Any]]:
+    """Return maps, kernel, stride and padding of a convolution in each layout that fits it."""
+    maps, weight = torch.randn(shape), convolution.weight.detach()
+    stride, padding = list(convolution.stride), list(convolution.padding)
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}
+    found = {"3D": (maps, weight, stride, padding)}
+    if weight.shape[2] == 1 and stride[0] == 1:
+        flat = maps.transpose(1, 2).flatten(0, 1)
+        found["frames folded"] = (flat, weight[:, :, 0], stride[1:], padding[1:])
+    elif weight.shape[3:] == (1, 1) and stride[1:] == [1, 1]:
+        found["pixels folded"] = (maps.flatten(3), weight[..., 0], [stride[0], 1], [padding[0], 0])
+    return {
+        f"{name}, channels {order}": (
+            x.contiguous(memory_format=last[x.ndim] if order == "last" else torch.contiguous_format),
+            w.contiguous(memory_format=last[x.ndim] if order == "last" else torch.contiguous_format),
+            s,
+            p,
+        )
+        for name, (x, w, s, p) in found.items()
+        for order in ("first", "last")
+    }
+
+
+def passes(x: Tensor, w: Tensor, stride: Any, padding: Any) -> list[Callable[[], object]]:
+    """Return a convolution and its two gradients, ready to be timed."""
+    ones = [1] * len(stride)
+
+    def forward() -> Tensor:
+        return torch.mkldnn_convolution(x, w, None, padding, stride, ones, 1)
+
+    change = torch.randn_like(forward())
+
+    def backward(*wanted: bool) -> object:
+        return torch.ops.aten.convolution_backward(
+            change, x, w, None, stride, padding, ones, False, [0] * len(stride), 1, [*wanted, False]
+        )
+
+    return [forward, lambda: backward(True, False), lambda: backward(False, True)]
+
+
+class Ceiling:
+    """The convolutions of a step and their gradients, each in its best layout, and nothing else."""
+
+    def __init__(self, network: nn.Module, clips: Tensor) -> None:
+        self.runs: list[tuple[Callable[[], object], int]] = []
+        self.table: list[dict[str, object]] = []
+        self.gflop = 0.0
+        for convolution, shape, times in inference_cpu.layers(network, clips):
+            choices = {name: passes(*parts) for name, parts in layouts(convolution, shape).items()}
+            first = next(iter(choices.values()))[0]()
+            assert isinstance(first, Tensor)
+            gflop = (
+                inference_cpu.FLOPS_PER_PRODUCT * convolution.weight[0].numel() * first.numel() / 1e9
+            )
+            for number, name in enumerate(PASSES):
+                if name == PASSES[1] and shape[1] == 3:
+                    continue  # nobody asks for the gradient of the clips
+                runs = {layout: functions[number] for layout, functions in choices.items()}
+                seconds = {k: min(v) for k, v in timing.paired(runs, 2).items()}
+                best = min(seconds, key=seconds.__getitem__)
+                self.runs.append((runs[best], times))
+                self.gflop += gflop * times
+                rates = {layout: gflop / value for layout, value in seconds.items()}
+                row = {"input": list(shape), "kernel": list(convolution.weight.shape), "pass": name}
+                self.table.append({**row, "times": times, "best": best, "gflops": rates})
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        for run, times in self.runs:
+            for _ in range(times):
+                run()
+
+
+class Training:
+    """A network that takes steps on the same clips as another, and its losses."""
+
+    def __init__(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, clip: float | None
+    ) -> None:
+        self.network, self.optimizer, self.clip = network.train(), optimizer, clip
+        self.losses: list[float] = []
+        self.batches: list[tuple[Tensor, Tensor]] = []
+
+    def step(self) -> None:
+        clips, labels = self.batches[len(self.losses)]
+        loss = nn.functional.cross_entropy(self.network(clips), labels)
+        loss.backward()
+        if self.clip is not None:
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+            assert torch.isfinite(norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.losses.append(loss.item())
+
+
+def compare(plain: nn.Module, ours: nn.Module, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
+    """Return medians, ratios, the share of the ceiling and how far the losses are apart."""
+    ours.load_state_dict(plain.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    ceiling = Ceiling(plain.eval(), torch.randn(shape, generator=generator))
+    classes = plain.get_submodule("fc").out_features
+    batches = [
+        (
+            torch.randn(shape, generator=generator),
+            torch.randint(classes, shape[:1], generator=generator),
+        )
+        for _ in range(max(STEPS, rounds + 1))
+    ]
+    weights = list(plain.parameters())
+    groups = [
+        {"params": [p for p in weights if p.ndim > 1], "weight_decay": DECAY},
+        {"params": [p for p in weights if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    sgd = torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM, nesterov=True)
+    reference = Training(plain, sgd, None)
+    reference.batches = batches
+    settings = TrainingSettings(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    ours.to(memory_format=torch.channels_last_3d)
+    own = Training(ours, make_optimizer(ours, settings), 1e6)  # the norm is asked for, nothing cut
+    own.batches = [
+        (clips.to(memory_format=torch.channels_last_3d), labels) for clips, labels in batches
+    ]
+    functions = {"plain": reference.step, "this project": own.step, "ceiling": ceiling}
+    seconds = timing.paired(functions, rounds)
+    while len(own.losses) < STEPS:
+        reference.step()
+        own.step()
+    shares = zip(seconds["ceiling"], seconds["this project"], strict=True)
+    apart = [abs(a - b) for a, b in zip(reference.losses, own.losses, strict=True)]
+    return {
+        "input": list(shape),
+        "gflop": ceiling.gflop,
+        "seconds": timing.medians(seconds),
+        "times_plain": timing.ratios(seconds, "plain"),
+        "share_of_ceiling": statistics.median(best / mine for best, mine in shares),
+        "losses": {"plain": reference.losses, "this project": own.losses},
+        "largest_difference": max(apart),
+        "layers": ceiling.table,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="timed turns of each")
+    rounds = parser.parse_args().rounds
+    torch.manual_seed(0)
+    recipe = recipes.read("figures_scratch")
+    side, frames = recipe.clips.crop, recipe.clips.clip_len
+    results = {
+        "R(2+1)D-18": compare(
+            torchvision.models.video.r2plus1d_18(weights=None),
+            build_network("r2plus1d", 18, midplane_rule="block", bn_eps=1e-5),
+            (4, 3, 8, 112, 112),
+            rounds,
+        ),
+        "ActionFigures": compare(
+            recipe.build(12, seed=0),
+            recipe.build(12, seed=0),
+            (recipe.training.batch_size, 3, frames, side, side),
+            4 * rounds,
+        ),
+    }
+    print(timing.machine())
+    print(
+        f"{'':14} {'input':>20}  {'plain':>7}  {'ours':>7}  times  {'ceiling':>7}  share  losses apart"
+    )
+    for name, row in results.items():
+        shape = "x".join(map(str, row["input"]))
+        plain, ours, best = row["seconds"].values()
+        print(
+            f"{name:14} {shape:>20}  {plain:5.3f} s  {ours:5.3f} s  "
+            f"{row['times_plain']['this project']:5.2f}  {best:5.3f} s  "
+            f"{row['share_of_ceiling']:5.0%}  {row['largest_difference']:.1e}"
+        )
+    timing.write("training_cpu", {"rounds": rounds, "networks": results})
+
+
+if __name__ == "__main__":
+    main()
