@@ -55,8 +55,10 @@ def layouts(convolution: nn.Conv3d, shape: torch.Size) -> dict[str, tuple[Tensor
     }
 
 
-def passes(x: Tensor, w: Tensor, stride: Any, padding: Any) -> list[Callable[[], object]]:
-    """Return a convolution and its two gradients, ready to be timed."""
+def passes(
+    x: Tensor, w: Tensor, stride: Any, padding: Any
+) -> tuple[list[Callable[[], object]], Tensor]:
+    """Return a convolution and its two gradients, ready to be run, and the output's gradient."""
     ones = [1] * len(stride)
 
     def forward() -> Tensor:
@@ -69,7 +71,7 @@ def passes(x: Tensor, w: Tensor, stride: Any, padding: Any) -> list[Callable[[],
             change, x, w, None, stride, padding, ones, False, [0] * len(stride), 1, [*wanted, False]
         )
 
-    return [forward, lambda: backward(True, False), lambda: backward(False, True)]
+    return [forward, lambda: backward(True, False), lambda: backward(False, True)], change
 
 
 class Ceiling:
@@ -80,7 +82,7 @@ class Ceiling:
         self.table: list[dict[str, object]] = []
         self.gflop = 0.0
         for convolution, shape, times in inference_cpu.layers(network, clips):
-            choices = {name: passes(*parts) for name, parts in layouts(convolution, shape).items()}
+            choices = {name: passes(*parts)[0] for name, parts in layouts(convolution, shape).items()}
             first = next(iter(choices.values()))[0]()
             assert isinstance(first, Tensor)
             gflop = (

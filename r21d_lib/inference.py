@@ -178,7 +178,7 @@ def bfloat16_gain(device_type: str) -> float:
 
     Measured at the first call in a process, in some hundredths of a second.
     """
-    if not _has_bfloat16(device_type):
+    if not has_bfloat16(device_type):
         return 0.0
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -203,7 +203,7 @@ def _best_seconds(layer: nn.Module, maps: Tensor) -> float:
     return best
 
 
-def _has_bfloat16(device_type: str) -> bool:
+def has_bfloat16(device_type: str) -> bool:
     """Tell whether the processor or the card multiplies bfloat16 in hardware."""
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -120,7 +120,7 @@ def test_bfloat16_must_keep_the_best_class(monkeypatch):
 
 def test_the_gain_is_measured_where_there_are_units(monkeypatch):
     inference.bfloat16_gain.cache_clear()
-    monkeypatch.setattr(inference, "_has_bfloat16", lambda device_type: True)
+    monkeypatch.setattr(inference, "has_bfloat16", lambda device_type: True)
     gain = inference.bfloat16_gain("cpu")
     assert gain > 0
     assert inference.bfloat16_gain("cpu") == gain
