@@ -4,6 +4,7 @@ Frames are always decoded from the first to the last, by PyAV (FFmpeg). Asking d
 by index returns wrong ones on HMDB51's own files, silently; decoded in order it agrees with PyAV.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ def write(
     import av
 
     path = Path(path)
-    with whole_file(path) as partial:
+    with whole_file(path) as partial, ordinary_priority():
         try:
             with av.open(str(partial), "w") as container:
                 container.flags |= cast(int, av.container.Flags.bitexact.value)
@@ -175,6 +176,25 @@ def write(
                 container.mux(stream.encode())
         except av.FFmpegError as error:
             raise VideoError(f"{path} cannot be written with codec {codec}: {error}") from error
+
+
+@contextlib.contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Put this thread's scheduling back at the end to what it was.
+
+    The encoder SVT-AV1 takes the highest real-time priority for the thread that calls it, where it may
+    (as root, so in most containers), and leaves it there: all that the process does or starts later
+    would keep everything else from running.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # Linux has it
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
 
 
 def _open(path: Path) -> "tuple[InputContainer, VideoStream]":

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,25 +16,7 @@ import pytest
 
 from r21d_lib.files import BUILD
 
-
-def without_real_time(program: str | None) -> str | None:
-    """Return a program that starts a browser without the right to real-time priority, which root has.
-
-    Chromium takes it where it may, for some threads. When such threads spin on two cores nothing else
-    runs any more: a run of the tests stood still so, with a load of 99.
-    """
-    if not program or os.geteuid() != 0 or not shutil.which("setpriv"):
-        return program
-    script = Path(tempfile.mkdtemp(prefix="chromium")) / "chromium"
-    capability = "--bounding-set=-sys_nice --inh-caps=-sys_nice"
-    script.write_text(f'#!/bin/sh\nexec setpriv {capability} "{program}" "$@"\n')
-    script.chmod(0o755)
-    return str(script)
-
-
-CHROMIUM = without_real_time(
-    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-)
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium"),
