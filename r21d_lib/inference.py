@@ -6,6 +6,7 @@ over memory, and with its kernel packed once in the order that the processor rea
 """
 
 import functools
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from r21d_lib.networks import NetworkSettings, VideoResNet
 Precision = Literal["auto", "float32", "bfloat16"]
 AGREEMENT = 0.99  # the part of the check clips whose best class bfloat16 must not change
 _CHECK_CLIPS, _CHECK_FRAMES, _CHECK_SIDE = 128, 4, 32
+_LARGEST_MAP = 32 * 2**20  # bytes that go through the layers at once: what glibc keeps for the next
 _WORTH = 1.2  # so many times faster must bfloat16 be
 
 
@@ -75,8 +77,38 @@ class FastNetwork(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """Return the logits: (N, 3, T, H, W) to (N, num_classes) float32."""
         self.settings.check(clips)
-        maps = self.layers(clips.to(self.dtype, memory_format=torch.channels_last_3d))
-        return functional.linear(maps.mean((2, 3, 4), dtype=torch.float32), self.weight, self.bias)
+        clips = clips.to(self.dtype, memory_format=torch.channels_last_3d)
+        pooled = [self._pooled(part) for part in clips.split(self._at_once(clips))]
+        return functional.linear(torch.cat(pooled), self.weight, self.bias)
+
+    def _pooled(self, clips: Tensor) -> Tensor:
+        return self.layers(clips).mean((2, 3, 4), dtype=torch.float32)
+
+    def _at_once(self, clips: Tensor) -> int:
+        """Return how many clips go through the layers together: on a CPU, few.
+
+        Memory for larger maps is given back to Linux each time, and to ask for it anew costs more than
+        small batches do.
+        """
+        if clips.is_cuda:
+            return max(1, len(clips))
+        return max(1, _LARGEST_MAP // (self._largest_map(clips) * clips.element_size()))
+
+    def _largest_map(self, clips: Tensor) -> int:
+        """Return the number of values that the largest map between two layers has for one clip."""
+        size, largest = tuple(clips.shape[2:]), 1
+        for name, layer in self.layers.named_modules():
+            if isinstance(layer, nn.MaxPool3d):
+                window: Any = (layer.kernel_size, layer.padding, layer.stride)
+            elif isinstance(layer, _Convolution) and not name.endswith("shortcut"):
+                window = (layer.weight.shape[2:], *layer.place[:2])
+            else:
+                continue
+            axes = zip(size, *window, strict=True)
+            size = tuple((n + 2 * p - k) // s + 1 for n, k, p, s in axes)
+            if isinstance(layer, _Convolution):
+                largest = max(largest, len(layer.bias) * math.prod(size))
+        return largest
 
 
 class _Block(nn.Module):
@@ -111,7 +143,7 @@ class _Convolution(nn.Module):
         self.place = (list(convolution.padding), list(convolution.stride), [1, 1, 1], 1)
         self.weight = _fixed(weight.contiguous(memory_format=torch.channels_last_3d))
         self.fused = weight.device.type == "cpu" and _has_fused_layers(dtype)
-        self.packed: tuple[torch.Size, Tensor] | None = None
+        self.packed: dict[torch.Size, Tensor] = {}
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         if self.fused:
@@ -124,17 +156,19 @@ class _Convolution(nn.Module):
     def _pack(self, shape: torch.Size) -> Tensor:
         """Return the kernel in the order that is best for maps of a shape, oneDNN's own.
 
-        One in another's order can be a hundred times slower. Only the last is kept, as one shape
-        mostly follows another like it.
+        One in another's order can be a hundred times slower. Two are kept: of full batches and of a
+        last one.
         """
-        if self.packed is None or self.packed[0] != shape:
+        if shape not in self.packed:
+            if len(self.packed) == 2:
+                self.packed.clear()
             pack = torch.ops.mkldnn._reorder_convolution_weight
-            self.packed = (shape, pack(self.weight, *self.place, list(shape)))
-        return self.packed[1]
+            self.packed[shape] = pack(self.weight, *self.place, list(shape))
+        return self.packed[shape]
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies and pickles pack anew: that order has no form outside of oneDNN.
-        return {**self.__dict__, "packed": None}
+        return {**self.__dict__, "packed": {}}
 
 
 def optimized(network: VideoResNet, *, precision: Precision = "auto") -> FastNetwork:

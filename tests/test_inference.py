@@ -81,6 +81,30 @@ def test_clips_that_do_not_fit_are_named():
         fast(torch.zeros(3, 5, 24, 24))
 
 
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+@pytest.mark.parametrize(("depth", "pool1"), [(10, "none"), (50, "space"), (18, "space-time")])
+def test_a_batch_goes_through_in_parts_that_fit(name, depth, pool1, monkeypatch):
+    network = trained_like(
+        build_network(name, depth, num_classes=7, width=4, clip_len=5, pool1=pool1, seed=0)
+    )
+    fast = optimized(network, precision="float32")
+    sizes = []
+    for layer in fast.modules():
+        if isinstance(layer, inference._Convolution):
+            layer.register_forward_hook(
+                lambda _layer, _given, maps: sizes.append((len(maps), maps.nbytes // max(1, len(maps))))
+            )
+    clips = torch.randn(7, 3, 5, 33, 24)
+    whole = fast(clips)
+    largest = max(each for _, each in sizes)
+    assert {number for number, _ in sizes} == {7}
+    monkeypatch.setattr(inference, "_LARGEST_MAP", 3 * largest + 1)
+    sizes.clear()
+    torch.testing.assert_close(fast(clips), whole, atol=1e-5, rtol=1e-5)
+    assert {number for number, _ in sizes} == {3, 1}
+    assert fast(clips[:0]).shape == (0, 7)
+
+
 def test_without_units_bfloat16_is_not_tried(monkeypatch):
     monkeypatch.setattr(inference, "bfloat16_gain", lambda device_type: 0.0)
     choice = optimized(build_network("r3d", 10, num_classes=5, width=4)).choice

@@ -28,6 +28,7 @@ from r21d_lib.evaluation import Scores, clip_accuracy, score_videos
 from r21d_lib.networks import VideoResNet
 from r21d_lib.training.folder import RunFolder
 from r21d_lib.training.prefetch import ahead
+from r21d_lib.training.processor import keep_freed_memory, memory_order
 from r21d_lib.training.settings import (
     GROUPS_BY_DEPTH,
     TrainingDiverged,
@@ -218,8 +219,11 @@ class _Loop:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
         if settings.compile:
             network.compile()
-        # 3D convolutions are faster in this memory order. A fused optimizer wants the weights in place.
-        network.to(accelerator.device).to(memory_format=torch.channels_last_3d)
+        self.order = memory_order(network, accelerator.device)
+        if accelerator.device.type == "cpu":
+            keep_freed_memory()
+        # A fused optimizer wants the weights in place.
+        network.to(accelerator.device).to(memory_format=self.order)
         if accelerator.device.type == "cuda":
             # All batches have one size, so the fastest kernels are looked for once.
             torch.backends.cudnn.benchmark = True
@@ -278,7 +282,7 @@ class _Loop:
         # The order, the starts (in the loader) and these crops and flips repeat for a seed.
         random = seeded_generator(self.settings.seed, epoch, number, 0)
         inputs = to_network(frames.to(device, non_blocking=True), self.clips, random=random)
-        return inputs, labels.to(device, non_blocking=True)
+        return inputs.contiguous(memory_format=self.order), labels.to(device, non_blocking=True)
 
     def _step(self, epoch: int, step: int, batches: Iterator[tuple[Tensor, ...]]) -> _Step:
         """Take one optimizer step, over `accumulate` batches on each process."""
