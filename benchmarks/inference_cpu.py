@@ -165,7 +165,7 @@ def measure(
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="timed turns of each")
+    parser.add_argument("--rounds", type=int, default=4, help="timed turns of each")
     rounds = parser.parse_args().rounds
     torch.manual_seed(0)
     reference = torchvision.models.video.r2plus1d_18(weights=None).eval()

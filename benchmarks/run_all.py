@@ -24,9 +24,10 @@ EXAMPLES = """examples:
 # In the order in which they run: script, its arguments, and minutes after which it is given up.
 SCRIPTS: dict[str, tuple[tuple[str, ...], float]] = {
     "inference_cpu": ((), 5),
-    "training_cpu": ((), 5),
+    "training_cpu": ((), 8),
     "scaling": ((), 5),
     "data": ((), 5),
+    "bf16_training_cpu": (("--seconds", "30"), 3),
     "decord_by_index": ((), 2),
     "database": (("--videos", "12", "--rounds", "3"), 3),
     "suite": ((), 1),

@@ -138,7 +138,9 @@ def draw(sweeps: dict[str, list[dict[str, float]]], workers: dict, worlds: dict)
     speed = [row["gflop"] / row["seconds"] for row in every]
     axes[1, 0].plot(work, speed, "o", color=CHOSEN)
     axes[1, 0].set(xlabel="work of a step [GFLOP]", ylabel="GFLOP/s", xscale="log")
-    axes[1, 0].set_ylim(0)
+    axes[1, 0].set_xticks((1, 2, 5, 10, 20), ("1", "2", "5", "10", "20"))
+    axes[1, 0].set_xticks((), minor=True)
+    axes[1, 0].set_ylim(0, 1.15 * max(speed))
     open_axes(axes[1, 0])
     bars = ((workers, "workers that read clips"), (worlds, "processes of one thread (gloo)"))
     for ax, (values, label) in zip(axes[1, 1:], bars, strict=True):
@@ -175,7 +177,7 @@ def prediction(worlds: dict[str, float]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="timed turns of each step")
+    parser.add_argument("--rounds", type=int, default=4, help="timed turns of each step")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each speed of the loop")
     parser.add_argument("--process", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -6,18 +6,18 @@
 Two networks: R(2+1)D-18 on 4 clips of 8 frames at 112 x 112, and ActionFigures' network of recipe
 figures_scratch. The plain path keeps torchvision's defaults (channels first, plain SGD; for the first
 it is torchvision's own network), the other is a step as `training.train` takes it. Both start from the
-same weights, see the same clips, warm up alike and take turns (A B C A B C) in one process. Their
-losses over 20 steps must agree, or be no further apart than rounding puts the plain path from itself:
-from weights that are 1e-7 larger. The ceiling is the same convolutions, forward and both gradients,
-each in the fastest of the layouts that torch has for it, and nothing else. Results go to
+same weights, see the same clips, warm up alike and take turns (A B C A B C), each in a process of its
+own. Their losses over 20 steps must agree, or be no further apart than rounding puts the plain path
+from itself: from weights that are 1e-7 larger. The ceiling is the same convolutions, forward and both
+gradients, each in the fastest of the layouts that torch has for it, and nothing else. Results go to
 benchmarks/results/training_cpu.json.
 """
 
 import argparse
-import copy
-import ctypes
+import multiprocessing
 import statistics
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 import inference_cpu
@@ -34,7 +34,7 @@ from r21d_lib.training.settings import make_optimizer
 
 STEPS, RATE, MOMENTUM, DECAY = 20, 0.01, 0.9, 1e-4
 ROUNDING = 1e-7  # half of float32's last place
-GLIBC = 32 * 2**20  # the size of block up to which glibc keeps freed memory by itself
+PATHS = ("plain", "this project", "moved")  # the last: plain, from weights moved by ROUNDING
 PASSES = ("forward", "gradient of the maps", "gradient of the kernel")
 
 
@@ -114,21 +114,35 @@ class Ceiling:
 
 
 class Training:
-    """A network that takes steps on the same clips as another, and its losses."""
+    """A network that takes training steps by one of the PATHS."""
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, *, as_here: bool) -> None:
-        self.network, self.optimizer, self.as_here = network.train(), optimizer, as_here
-        self.losses: list[float] = []
-        self.batches: list[tuple[Tensor, Tensor]] = []
-
-    def step(self) -> None:
+    def __init__(self, case: str, path: str) -> None:
+        plain, ours, shape = networks(case)
+        self.as_here = path == "this project"
+        self.network: nn.Module = ours if self.as_here else plain
+        order = torch.contiguous_format
         if self.as_here:
+            order = memory_order(ours, torch.device("cpu"))
             keep_freed_memory()
-        elif keep_freed_memory(GLIBC):
-            ctypes.CDLL(None).malloc_trim(0)  # what the other's steps have kept
-        clips, labels = self.batches[len(self.losses)]
+            settings = TrainingSettings(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+            self.network.to(memory_format=order)
+            self.optimizer = make_optimizer(ours, settings)
+        else:
+            self.optimizer = plain_sgd(plain)
+        if path == "moved":
+            with torch.no_grad():
+                for weight in plain.parameters():
+                    weight.mul_(1 + ROUNDING)
+        self.network.train()
+        self.order, self.shape, self.taken = order, shape, 0
+        self.classes = plain.get_submodule("fc").out_features
+
+    def step(self) -> float:
+        generator = torch.Generator().manual_seed(self.taken)
+        clips = torch.randn(self.shape, generator=generator).contiguous(memory_format=self.order)
+        labels = torch.randint(self.classes, self.shape[:1], generator=generator)
         for group in self.optimizer.param_groups:
-            group["lr"] = RATE * len(self.losses) / STEPS
+            group["lr"] = RATE * self.taken / STEPS
         loss = nn.functional.cross_entropy(self.network(clips), labels)
         loss.backward()
         if self.as_here:  # the norm is asked for, and nothing cut: a plain step has no such thing
@@ -136,7 +150,8 @@ class Training:
             assert torch.isfinite(norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.losses.append(loss.item())
+        self.taken += 1
+        return loss.item()
 
 
 def plain_sgd(network: nn.Module) -> torch.optim.Optimizer:
@@ -149,59 +164,84 @@ def plain_sgd(network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM, nesterov=True)
 
 
-def largest_difference(one: Training, other: Training) -> float:
-    """Return how far apart the losses of two trainings come in their first 20 steps."""
-    pairs = zip(one.losses[:STEPS], other.losses[:STEPS], strict=True)
-    return max(abs(a - b) for a, b in pairs)
+def serve(pipe: Connection, case: str, path: str) -> None:
+    """Take a step whenever the other end asks for one, and answer with its loss."""
+    training = Training(case, path)
+    pipe.send(None)
+    while pipe.recv():
+        pipe.send(training.step())
 
 
-def compare(plain: nn.Module, ours: nn.Module, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
-    """Return medians, ratios, the share of the ceiling and how far the losses are apart."""
+class Steps:
+    """A process that takes the steps of one path, each when it is called for, and their losses.
+
+    A process of its own, because freed memory is kept or given back by all of one.
+    """
+
+    def __init__(self, case: str, path: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.losses: list[float] = []
+        self.process = context.Process(target=serve, args=(other, case, path), daemon=True)
+        self.process.start()
+        other.close()  # so that the end of the process is noticed
+        self.pipe.recv()
+
+    def __call__(self) -> None:
+        self.pipe.send(True)
+        self.losses.append(self.pipe.recv())
+
+    def end(self) -> list[float]:
+        """Take what is missing of the steps, and return the losses of all."""
+        while len(self.losses) < STEPS:
+            self()
+        self.pipe.send(False)
+        self.process.join()
+        return self.losses[:STEPS]
+
+
+def networks(case: str) -> tuple[nn.Module, VideoResNet, tuple[int, ...]]:
+    """Return the plain network, this project's with the same weights, and the shape of a batch."""
+    torch.manual_seed(0)
+    if case == "R(2+1)D-18":
+        plain: nn.Module = torchvision.models.video.r2plus1d_18(weights=None)
+        ours = build_network("r2plus1d", 18, midplane_rule="block", bn_eps=1e-5)
+        shape: tuple[int, ...] = (4, 3, 8, 112, 112)
+    else:
+        recipe = recipes.read("figures_scratch")
+        plain, ours = recipe.build(12, seed=0), recipe.build(12, seed=0)
+        side, frames = recipe.clips.crop, recipe.clips.clip_len
+        shape = (recipe.training.batch_size, 3, frames, side, side)
     ours.load_state_dict(plain.state_dict())
-    generator = torch.Generator().manual_seed(0)
-    ceiling = Ceiling(plain.eval(), torch.randn(shape, generator=generator))
-    classes = plain.get_submodule("fc").out_features
-    batches = [
-        (
-            torch.randn(shape, generator=generator),
-            torch.randint(classes, shape[:1], generator=generator),
-        )
-        for _ in range(max(STEPS, rounds + 1))  # one round more warms up
-    ]
-    moved = copy.deepcopy(plain)
-    with torch.no_grad():
-        for weight in moved.parameters():
-            weight.mul_(1 + ROUNDING)
-    reference = Training(plain, plain_sgd(plain), as_here=False)
-    reference.batches = batches
-    settings = TrainingSettings(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
-    assert isinstance(ours, VideoResNet)
-    order = memory_order(ours, torch.device("cpu"))
-    ours.to(memory_format=order)
-    own = Training(ours, make_optimizer(ours, settings), as_here=True)
-    own.batches = [(clips.contiguous(memory_format=order), labels) for clips, labels in batches]
-    functions = {"plain": reference.step, "this project": own.step, "ceiling": ceiling}
+    return plain, ours, shape
+
+
+def largest_difference(one: list[float], other: list[float]) -> float:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def compare(case: str, rounds: int) -> dict[str, Any]:
+    """Return medians, ratios, the share of the ceiling and how far the losses are apart."""
+    network, _, shape = networks(case)
+    keep_freed_memory()
+    ceiling = Ceiling(network.eval(), torch.randn(shape))
+    plain, own = Steps(case, "plain"), Steps(case, "this project")
+    functions = {"plain": plain, "this project": own, "ceiling": ceiling}
     seconds = timing.paired(functions, rounds)
-    while len(own.losses) < STEPS:
-        reference.step()
-        own.step()
     shares = zip(seconds["ceiling"], seconds["this project"], strict=True)
-    difference = largest_difference(own, reference)
+    losses = {"plain": plain.end(), "this project": own.end()}
+    apart = largest_difference(*losses.values())
     by_rounding = 0.0
-    if difference > 0:
-        beside = Training(moved, plain_sgd(moved), as_here=True)
-        beside.batches = batches
-        while len(beside.losses) < STEPS:
-            beside.step()
-        by_rounding = largest_difference(beside, reference)
+    if apart > 0:
+        by_rounding = largest_difference(losses["plain"], Steps(case, "moved").end())
     return {
         "input": list(shape),
         "gflop": ceiling.gflop,
         "seconds": timing.medians(seconds),
         "times_plain": timing.ratios(seconds, "plain"),
         "share_of_ceiling": statistics.median(best / mine for best, mine in shares),
-        "losses": {"plain": reference.losses, "this project": own.losses},
-        "largest_difference": difference,
+        "losses": losses,
+        "largest_difference": apart,
         "difference_by_rounding": by_rounding,
         "layers": ceiling.table,
     }
@@ -209,24 +249,11 @@ def compare(plain: nn.Module, ours: nn.Module, shape: tuple[int, ...], rounds: i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=4, help="timed turns of each")
+    parser.add_argument("--rounds", type=int, default=3, help="timed turns of each")
     rounds = parser.parse_args().rounds
-    torch.manual_seed(0)
-    recipe = recipes.read("figures_scratch")
-    side, frames = recipe.clips.crop, recipe.clips.clip_len
     results = {
-        "R(2+1)D-18": compare(
-            torchvision.models.video.r2plus1d_18(weights=None),
-            build_network("r2plus1d", 18, midplane_rule="block", bn_eps=1e-5),
-            (4, 3, 8, 112, 112),
-            rounds,
-        ),
-        "ActionFigures": compare(
-            recipe.build(12, seed=0),
-            recipe.build(12, seed=0),
-            (recipe.training.batch_size, 3, frames, side, side),
-            4 * rounds,
-        ),
+        "R(2+1)D-18": compare("R(2+1)D-18", rounds),
+        "ActionFigures": compare("ActionFigures", 4 * rounds),
     }
     print(timing.machine())
     print(

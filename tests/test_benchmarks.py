@@ -145,3 +145,22 @@ def test_run_all_tells_measured_skipped_and_failed_apart(tmp_path):
     done = run(BENCHMARKS / "run_all.py", "--only", "suite", results=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "skipped: no whole run" in done.stdout
+
+
+def test_both_paths_of_training_start_alike_and_stay_close(tmp_path):
+    script = tmp_path / "two_paths.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(BENCHMARKS)!r})\n"
+        "if __name__ == '__main__':\n"
+        "    from training_cpu import PATHS, Steps\n"
+        "    for path in PATHS:\n"
+        "        steps = Steps('ActionFigures', path)\n"
+        "        steps(), steps(), steps()\n"
+        "        print(*steps.losses)\n"
+    )
+    done = run(script, results=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plain, ours, moved = ([float(x) for x in line.split()] for line in done.stdout.splitlines())
+    assert plain == pytest.approx(ours, abs=1e-3)
+    assert plain == pytest.approx(moved, abs=1e-3)
+    assert len(set(plain)) == 3
