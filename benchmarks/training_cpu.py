@@ -7,9 +7,9 @@ Two networks: R(2+1)D-18 on 4 clips of 8 frames at 112 x 112, and ActionFigures'
 figures_scratch. The plain path keeps torchvision's defaults (channels first, plain SGD; for the first
 it is torchvision's own network), the other is a step as `training.train` takes it. Both start from the
 same weights, see the same clips, warm up alike and take turns (A B C A B C), each in a process of its
-own. Their losses over 20 steps must agree, or be no further apart than rounding puts the plain path
-from itself: from weights that are 1e-7 larger. The ceiling is the same convolutions, forward and both
-gradients, each in the fastest of the layouts that torch has for it, and nothing else. Results go to
+own. Their losses over 20 steps are compared, beside what rounding alone does: the plain path's losses
+from weights that are 1e-7 larger. The ceiling is the same convolutions, forward and both gradients,
+each in the fastest of the layouts that torch has for it, and nothing else. Results go to
 benchmarks/results/training_cpu.json.
 """
 
