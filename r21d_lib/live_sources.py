@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _WAITING = 8  # frames read and not yet shown; the next drops the oldest
 _PATIENCE = 10.0  # seconds without a frame after which a stream is given up
+_BAD_PACKETS = 100  # one after another, after which a stream is given up
 
 
 @dataclass(frozen=True)
@@ -244,10 +245,22 @@ def _open_device(address: str, *, name: str, **options: Any) -> Source:
     # What comes late is of no use: no frame waits in the decoder for those after it.
     stream.codec_context.flags |= av.codec.context.Flags.low_delay.value
 
+    def decoded() -> Iterator[av.VideoFrame]:
+        bad = 0
+        for packet in container.demux(stream):
+            try:
+                yield from stream.decode(packet)
+                bad = 0
+            except av.InvalidDataError:
+                # A network loses packets; the next key frame mends it.
+                bad += 1
+                if recorded or bad > _BAD_PACKETS:
+                    raise
+
     def frames() -> Iterator[tuple[np.ndarray, float]]:
         with container:
             try:
-                for frame in container.decode(stream):
+                for frame in decoded():
                     pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
                     yield pixels, time.monotonic() if frame.time is None else frame.time
             except av.FFmpegError as error:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from r21d_lib import overlay
 from r21d_lib.answers import clock
-from r21d_lib.errors import SettingsError
+from r21d_lib.errors import SettingsError, VideoError
 from r21d_lib.live_sources import Seen, Source, watch
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def show(
     Args:
         source: of `live_sources`.
         recognizer: network, classes and clip settings.
-        output: a video to write, .mp4, .mkv or .avi; whole also after Ctrl-C.
+        output: a video to write, .mp4, .mkv or .avi; whole also after Ctrl-C, and where a live source
+            broke off.
         window: opens one.
         seconds: of the source's time, after which to stop.
         fast: reads a file as fast as it can be scored, every frame, instead of in its own time.
@@ -78,19 +79,23 @@ def show(
     read = Path(source.name)
     if output is not None and read.exists() and Path(output).exists() and read.samefile(output):
         raise SettingsError(f"{output} is the video that is read: write the overlay elsewhere")
-    watched = Watched()
+    watched, broken = Watched(), list[VideoError]()
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stopped_by_interrupt())
         seen = watch(source, recognizer, seconds=seconds, fast=fast)
         pictures: Iterator[tuple[np.ndarray, float]] = _drawn(seen, watched, stop, say)
         if window:
             pictures = _in_window(pictures, stack.enter_context(_Window(source.name)))
+        if output is not None and not source.recorded:
+            pictures = _until_broken(pictures, broken)
         if output is None:
             deque(pictures, maxlen=0)
         elif fast:
             overlay.encode(output, (picture for picture, _ in pictures), fps=source.fps)
         else:
             overlay.encode(output, _on_grid(pictures, source.fps), fps=source.fps)
+    for error in broken:
+        raise VideoError(f"{error}; {output} has what came before") from error
     return watched
 
 
@@ -126,6 +131,21 @@ def _drawn(
         yield overlay.draw(overlay.enlarged(one.frame), answers, note=note), one.seconds
         if stop.is_set():
             return
+
+
+def _until_broken(
+    pictures: Iterator[tuple[np.ndarray, float]], broken: list[VideoError]
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield pictures until a source breaks off, and keep the reason; before the first it is raised."""
+    shown = False
+    try:
+        for picture in pictures:
+            yield picture
+            shown = True
+    except VideoError as error:
+        if not shown:
+            raise
+        broken.append(error)
 
 
 def _on_grid(pictures: Iterator[tuple[np.ndarray, float]], fps: float) -> Iterator[np.ndarray]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 
 import numpy as np
 import psutil
@@ -182,11 +183,15 @@ class Camera(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
         self.end_headers()
         for frame in itertools.cycle(self.server.film):
-            picture = io.BytesIO()
-            Image.fromarray(frame).save(picture, "JPEG", quality=90)
-            head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {picture.tell()}\r\n\r\n"
+            file = io.BytesIO()
+            Image.fromarray(frame).save(file, "JPEG", quality=90)
+            picture = file.getvalue()
+            self.server.sent += 1
+            if self.server.sent > 30 and self.server.sent % self.server.lost == 0:
+                picture = bytes(len(picture))
+            head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
             try:
-                self.wfile.write(head.encode() + picture.getvalue() + b"\r\n")
+                self.wfile.write(head.encode() + picture + b"\r\n")
             except OSError:
                 return
             time.sleep(1 / 30)
@@ -199,8 +204,10 @@ class Camera(http.server.BaseHTTPRequestHandler):
 def camera(film):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
     server.film, server.daemon_threads = film, True
+    server.sent, server.lost = 0, sys.maxsize  # every so many-th picture is zeros, after 30 whole ones
+    server.address = f"http://127.0.0.1:{server.server_port}/"
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
+    yield server
     server.shutdown()
     server.server_close()
 
@@ -208,12 +215,37 @@ def camera(film):
 def test_a_network_camera_is_written_in_its_own_time(camera, tmp_path):
     output = tmp_path / "seen.mp4"
     run = CliRunner().invoke(
-        app, ["live", camera, "--seconds", "3", "--no-window", "--output", str(output)]
+        app, ["live", camera.address, "--seconds", "3", "--no-window", "--output", str(output)]
     )
     assert run.exit_code == 0, run.output
     assert "push" in run.output
     info = videos.probe(output)
     assert info.num_frames / info.fps == pytest.approx(3, abs=0.3)
+
+
+def test_a_lost_packet_is_passed_over(camera, film):
+    camera.lost = 3
+    source = live_sources.open_source(camera.address)
+    frames = [frame for frame, _ in itertools.islice(source.frames, 60)]
+    assert camera.sent > 70, "every third was lost"
+    assert not any((frame == frame[0, 0]).all() for frame in frames)
+    camera.lost = 1
+    with pytest.raises(VideoError, match="stopped"):
+        deque(source.frames, maxlen=0)
+
+
+def test_what_came_before_a_live_source_broke_off_is_kept(film, recognizer, tmp_path):
+    def frames():
+        for number, frame in enumerate(itertools.islice(itertools.cycle(film), 90)):
+            time.sleep(1 / 60)
+            yield frame, number / 30
+        raise VideoError("rtsp://door stopped (End of file): open it again")
+
+    output = tmp_path / "seen.mp4"
+    source = live_sources.Source("rtsp://door", 30.0, frames(), recorded=False)
+    with pytest.raises(VideoError, match=r"stopped .*; .*seen.mp4 has what came before"):
+        live_view.show(source, recognizer, output=output)
+    assert len(videos.decode(output)) > 60
 
 
 def test_a_file_read_fast_becomes_a_video_with_every_frame_and_the_right_label(film, tmp_path):
@@ -233,7 +265,16 @@ def test_a_file_read_fast_becomes_a_video_with_every_frame_and_the_right_label(f
 
 def test_an_interrupted_video_is_whole(camera, tmp_path):
     output = tmp_path / "seen.mp4"
-    command = [sys.executable, "-m", "r21d_lib", "live", camera, "--output", str(output), "--no-window"]
+    command = [
+        sys.executable,
+        "-m",
+        "r21d_lib",
+        "live",
+        camera.address,
+        "--output",
+        str(output),
+        "--no-window",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert "push" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
@@ -268,7 +309,7 @@ def test_what_cannot_be_shown_is_one_line(arguments, message, tmp_path):
 
 def test_a_camera_cannot_be_read_fast(camera):
     with pytest.raises(SettingsError, match="it is live"):
-        next(live_sources.watch(live_sources.open_source(camera), SlowRecognizer(), fast=True))
+        next(live_sources.watch(live_sources.open_source(camera.address), SlowRecognizer(), fast=True))
 
 
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here: apt-get install xvfb")
