@@ -1,6 +1,6 @@
 """How long does a training step take on this processor, against torchvision's defaults and at best?
 
-    python benchmarks/training_cpu.py             # about five minutes
+    python benchmarks/training_cpu.py             # about six minutes
     python benchmarks/training_cpu.py --rounds 2
 
 Two networks: R(2+1)D-18 on 4 clips of 8 frames at 112 x 112, and ActionFigures' network of recipe

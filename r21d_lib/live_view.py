@@ -94,8 +94,8 @@ def show(
             overlay.encode(output, (picture for picture, _ in pictures), fps=source.fps)
         else:
             overlay.encode(output, _on_grid(pictures, source.fps), fps=source.fps)
-    for error in broken:
-        raise VideoError(f"{error}; {output} has what came before") from error
+    if broken:
+        raise VideoError(f"{broken[0]}; {output} has what came before") from broken[0]
     return watched
 
 

@@ -11,6 +11,7 @@ import torch
 from r21d_lib.networks import VideoResNet
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's numbers for mallopt
+_KEPT = 2**30  # bytes; glibc takes numbers of 31 bits
 _WIDE = 64  # channels
 
 
@@ -27,8 +28,8 @@ def memory_order(network: VideoResNet, device: torch.device) -> torch.memory_for
     return torch.contiguous_format if first else torch.channels_last_3d
 
 
-def keep_freed_memory(size: int = 2**30) -> bool:
-    """Let this process keep freed memory of up to `size` bytes a block; return whether it can.
+def keep_freed_memory() -> bool:
+    """Let this process keep freed memory of up to 1 GB a block; return whether it can.
 
     By default glibc gives blocks of some 32 MB and more back to Linux, which hands each out again page
     by page, filled with zeros: a good fifth of a step's time where maps are large.
@@ -38,4 +39,4 @@ def keep_freed_memory(size: int = 2**30) -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries lack it
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, size)) and bool(mallopt(_TRIM_THRESHOLD, 2 * size - 1))
+    return bool(mallopt(_MMAP_THRESHOLD, _KEPT)) and bool(mallopt(_TRIM_THRESHOLD, 2 * _KEPT - 1))
