@@ -66,12 +66,19 @@ def reproduce(
     record: Annotated[
         bool, typer.Option(help="Take the new numbers as the ones to agree with from now on.")
     ] = False,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native", help="Use all threads and instructions of this machine: faster, other digits."
+        ),
+    ] = False,
     publish: Annotated[
         bool, typer.Option(help="Write the executed notebooks, cleaned, back into notebooks/.")
     ] = False,
 ) -> None:
     """Run the notebooks in order, check their numbers, and leave copies and HTML in build/.
 
+    Kernels compute with AVX2 on one thread, so that every x86-64 machine can find the same digits.
     Exits with 1 if a notebook failed or a number drifted from tests/recorded/.
     """
     from r21d_lib import reproduction
@@ -83,6 +90,7 @@ def reproduce(
         parameters={name: value for name, value in parameters.items() if value},
         record=record,
         publish=publish,
+        native=native,
     )
     raise typer.Exit(status)
 

@@ -1,7 +1,6 @@
 """The paper's experiment at laptop size: networks trained alike and compared, over several seeds."""
 
 import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -102,7 +101,7 @@ def run_all(
     resume: bool = True,
     on_finish: Callable[[Finish], None] | None = None,
 ) -> list[Finish]:
-    """Run several entries at a time, each in a process of its own on its share of the cores.
+    """Run several entries at a time, each in a process of its own on its share of the threads.
 
     Networks this small are done sooner so than one after the other on all cores; and as float32 sums
     depend on the number of threads, an entry gives the same numbers whoever else is running.
@@ -117,7 +116,7 @@ def run_all(
         The results in the order of `entries`.
     """
     jobs = jobs or (1 if torch.cuda.is_available() else 2)
-    threads = max((os.cpu_count() or 1) // jobs, 1)
+    threads = max(torch.get_num_threads() // jobs, 1)
     for entry in {(entry.data, entry.clips.resize): entry for entry in entries}.values():
         for part in ("train", "test"):
             entry.videos(part)  # decoded here once, and not by several processes at a time

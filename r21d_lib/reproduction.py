@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,10 @@ SUITE = BUILD / "suite.json"
 MEMORY_LIMIT_MB = 2500
 CHECKSUM = "code_sha256"  # in a published notebook's metadata
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
+# What makes float32 sums the same on every x86-64 machine of the last ten years: one instruction set,
+# one thread. Only rounding differs without it, but training multiplies a rounding error.
+_THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 # The solutions of the exercises are folded away in the text. They are run after the last cell.
 _SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
 
@@ -65,6 +70,7 @@ def reproduce(
     output: Path = BUILD,
     recorded: Path = results.RECORDED,
     compare: bool = True,
+    native: bool = False,
     progress: bool = True,
 ) -> list[Outcome]:
     """Execute notebooks, each in its own kernel, and compare the numbers they write.
@@ -82,6 +88,8 @@ def reproduce(
         recorded: the folder of recorded numbers.
         compare: compares with them. They were measured with the profile figures and no further
             parameters, so nothing else is compared.
+        native: gives the kernels all threads and instructions of this machine; without it they have
+            those of `pinned_arithmetic`, which the numbers were recorded with.
         progress: shows a bar a notebook, by cells.
 
     Raises:
@@ -98,6 +106,7 @@ def reproduce(
         raise SettingsError(
             f"no notebook has a parameter {sorted(unused)[0]!r}: see their first code cell"
         )
+    variables = {} if native else pinned_arithmetic()
     outcomes: list[Outcome] = []
     stopped: set[str] = set()
     for name in chosen:
@@ -105,7 +114,8 @@ def reproduce(
         if needed:
             outcome = Outcome(name, "skipped", problems=[f"it needs {needed[0]}, which did not pass"])
         else:
-            outcome = _run(folder, name, given[name], output, CELL_TIMEOUT_S[profile], progress)
+            with _environment(variables):
+                outcome = _run(folder, name, given[name], output, CELL_TIMEOUT_S[profile], progress)
             if outcome.status == "passed":
                 comparable = compare and profile == "figures" and not parameters
                 _check(outcome, output, recorded if comparable else None)
@@ -122,14 +132,17 @@ def main(
     parameters: Mapping[str, Any] | None = None,
     record: bool = False,
     publish: bool = False,
+    native: bool = False,
 ) -> int:
     """Run `reproduce`, print its table, and return the exit status: 0 if all passed, 1 otherwise.
 
     A run of all notebooks leaves times and memory in build/suite.json, for benchmarks/suite.py.
     """
-    if record and (parameters or profile != "figures"):
+    if record and (parameters or profile != "figures" or native):
         raise SettingsError("only the unchanged profile figures is recorded: leave --record out")
-    outcomes = reproduce(names, profile=profile, parameters=parameters, compare=not record)
+    outcomes = reproduce(
+        names, profile=profile, parameters=parameters, compare=not record, native=native
+    )
     for outcome in outcomes:
         if outcome.status == "passed" and record:
             file = f"{outcome.name}.json"
@@ -140,6 +153,19 @@ def main(
         write_suite(outcomes, SUITE, profile=profile)
     print(table(outcomes))
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
+
+
+def pinned_arithmetic() -> dict[str, str]:
+    """Return the environment that fixes a kernel's threads and, where it has AVX2, instruction set.
+
+    It counts only if it is there before torch starts. A processor without AVX2 (an Arm one, say) has
+    arithmetic of its own, and only its threads are fixed.
+    """
+    import torch
+
+    has_avx2 = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    on_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return {**_THREADS, **_AVX2} if on_x86 and has_avx2 else dict(_THREADS)
 
 
 def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> None:

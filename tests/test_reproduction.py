@@ -1,6 +1,7 @@
 """The runner, on small notebooks that it really executes: order, failures, drift, parameters."""
 
 import json
+import os
 
 import nbformat
 import pytest
@@ -92,6 +93,55 @@ def test_solutions_are_run_after_the_notebook_and_stay_folded(suite, tmp_path, c
     executed = nbformat.read(tmp_path / "build" / "executed" / "a_good.ipynb", as_version=4)
     appended = [c for c in executed.cells if "solution" in c.metadata.get("tags", [])]
     assert len(appended) == (status == "failed")
+
+
+ARITHMETIC = """import os, torch
+from r21d_lib.results import write_results
+names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+values = {name: os.environ.get(name, "") for name in names}
+values["capability"] = torch.backends.cpu.get_cpu_capability()
+values["threads"] = torch.get_num_threads()
+write_results("arithmetic", values, profile=profile, seed=0)"""
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_kernels_compute_alike_everywhere_unless_asked_not_to(suite, tmp_path, monkeypatch, native):
+    """The variables count only if they are there before torch is imported."""
+    pinned = reproduction.pinned_arithmetic()
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("MKL_NUM_THREADS", "2")
+    notebook = nbformat.read(suite / "notebooks" / "a_good.ipynb", as_version=4)
+    notebook.cells[1].source = ARITHMETIC
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook, tmp_path / "notebooks" / "arithmetic.ipynb")
+    (outcome,) = reproduction.reproduce(
+        notebooks={"arithmetic": ()},
+        folder=tmp_path / "notebooks",
+        output=tmp_path / "build",
+        compare=False,
+        native=native,
+        progress=False,
+    )
+    assert outcome.status == "passed", outcome.problems
+    values = json.loads((tmp_path / "build" / "results" / "arithmetic.json").read_text())["values"]
+    assert values["threads"] == (2 if native else 1)
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        assert values[name] == ("" if native else pinned.get(name, ""))
+    if "ATEN_CPU_CAPABILITY" in pinned and not native:
+        assert values["capability"] == "AVX2"
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "fixed"),
+    [("x86_64", "AVX512", 4), ("AMD64", "AVX2", 4), ("x86_64", "DEFAULT", 2), ("arm64", "DEFAULT", 2)],
+)
+def test_a_machine_is_told_only_what_it_knows(monkeypatch, machine, capability, fixed):
+    monkeypatch.setattr(reproduction.platform, "machine", lambda: machine)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert len(reproduction.pinned_arithmetic()) == fixed
 
 
 def test_a_published_notebook_knows_the_code_that_was_run(suite, tmp_path):
