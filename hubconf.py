@@ -1,11 +1,11 @@
-"""Entry points for `torch.hub.load("OWNER/REPOSITORY", "r2plus1d_34", ...)`, one a network and depth.
+"""Entry points for `torch.hub.load("OWNER/REPOSITORY", "r2plus1d_34", ...)`: one a network and depth.
 
-Each takes the arguments of `r21d_lib.networks.build_network` after name and depth; or `pretrained`, a
-name that `r21d weights` lists or a file, and the other arguments of `r21d_lib.checkpoints.load`. It
-returns the network in evaluation mode.
+Each takes the arguments of `r21d_lib.models.networks.build_network` after name and depth; or
+`pretrained`, a name that `r21d weights` lists or a file, and the other arguments of
+`r21d_lib.checkpoints.load`. It returns the network in evaluation mode.
 """
 
-import r21d_lib.networks as _networks
+import r21d_lib.models.networks as _networks
 
 dependencies = ["torch", "torchvision", "numpy", "safetensors", "tqdm"]
 

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from training_cpu import PASSES, layouts, passes
 
-from r21d_lib.inference import has_bfloat16
-from r21d_lib.networks import build_network
+from r21d_lib.models.fast import has_bfloat16
+from r21d_lib.models.networks import build_network
 
 
 def run_again(run: Any, exact: Tensor, until: float) -> dict[str, Any]:

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from r21d_lib import videos
-from r21d_lib.clips import ClipSettings, random_start, resize, seeded_generator, to_network
-from r21d_lib.datasets.listed import VideoList
-from r21d_lib.datasets.prepared import prepare
-from r21d_lib.datasets.sampling import TrainClips
+from r21d_lib.data import video as videos
+from r21d_lib.data.cache import prepare
+from r21d_lib.data.clips import ClipSettings, random_start, resize, seeded_generator, to_network
+from r21d_lib.data.lists import VideoList
+from r21d_lib.data.sampling import TrainClips
 
 EXAMPLES = """examples:
   python benchmarks/data.py                                   # .avi files made here, about 2 minutes

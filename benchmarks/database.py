@@ -26,9 +26,9 @@ import timing
 import torch
 from PIL import Image
 
-from r21d_lib import videos
-from r21d_lib.clips import resize
-from r21d_lib.datasets import action_figures, store
+from r21d_lib.data import action_figures, frame_store
+from r21d_lib.data import video as videos
+from r21d_lib.data.clips import resize
 
 SIZE = (128, 171)
 CLIP_LENGTHS = (8, 16, 32)
@@ -75,13 +75,13 @@ class Sqlite(Form):
         self.quality, self.path = quality, folder / "all.sqlite"
 
     def write(self, number, frames):
-        encoded = store.encode(torch.from_numpy(frames), self.quality)
-        video = store.StoredVideo(str(number), *SIZE, self.quality, 0, 0, encoded)
-        store.write(self.path, [video])
+        encoded = frame_store.encode(torch.from_numpy(frames), self.quality)
+        video = frame_store.StoredVideo(str(number), *SIZE, self.quality, 0, 0, encoded)
+        frame_store.write(self.path, [video])
 
     def read(self, number, start, length):
-        entry = store.find(self.path, str(number))
-        return store.read(self.path, entry, np.arange(start, start + length)).numpy()
+        entry = frame_store.find(self.path, str(number))
+        return frame_store.read(self.path, entry, np.arange(start, start + length)).numpy()
 
 
 class Lmdb(Form):
@@ -95,7 +95,7 @@ class Lmdb(Form):
         self.environment = lmdb.open(str(folder / "all.mdb"), subdir=False, map_size=2**34, lock=False)
 
     def write(self, number, frames):
-        encoded = store.encode(torch.from_numpy(frames), self.quality)
+        encoded = frame_store.encode(torch.from_numpy(frames), self.quality)
         ends = np.cumsum([0, *map(len, encoded)])
         with self.environment.begin(write=True) as transaction:
             transaction.put(b"t%d" % number, pickle.dumps(ends))

@@ -18,7 +18,7 @@ import decord
 import numpy as np
 import timing
 
-from r21d_lib import videos
+from r21d_lib.data import video
 
 ASKED = 16
 
@@ -41,7 +41,7 @@ def make_clips(folder: Path) -> list[Path]:
         for distance in (12, 300):
             path = folder / f"made, {b_frames} B-frames, key frame every {distance}.avi"
             options = {"g": str(distance)}
-            videos.write(path, numbered_frames(), max_b_frames=b_frames, options=options)
+            video.write(path, numbered_frames(), max_b_frames=b_frames, options=options)
             paths.append(path)
     return paths
 
@@ -53,7 +53,7 @@ def is_same(frame: np.ndarray, reference: np.ndarray) -> bool:
 
 def judge(path: Path) -> dict[str, object]:
     """Compare decord with PyAV on one file; counts of frames that differ."""
-    reference = videos.decode(path, decoder="pyav")
+    reference = video.decode(path, decoder="pyav")
     middle = max(0, len(reference) // 2 - ASKED // 2)
     requests = {
         "contiguous": np.arange(middle, min(middle + ASKED, len(reference))),
@@ -65,7 +65,7 @@ def judge(path: Path) -> dict[str, object]:
         wrong[name] = sum(
             not is_same(frame, reference[n]) for frame, n in zip(got, numbers, strict=True)
         )
-    in_order = videos.decode(path, decoder="decord")
+    in_order = video.decode(path, decoder="decord")
     same = sum(map(is_same, in_order, reference))
     with av.open(str(path)) as container:
         kinds = [av.video.frame.PictureType(f.pict_type).name for f in container.decode(video=0)]

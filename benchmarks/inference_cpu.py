@@ -23,8 +23,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from r21d_lib.inference import FastNetwork, optimized
-from r21d_lib.networks import VideoResNet, build_network
+from r21d_lib.models.fast import FastNetwork, optimized
+from r21d_lib.models.networks import VideoResNet, build_network
 
 FRAMES, SIDE, CLASSES = 16, 112, 400
 FLOPS_PER_PRODUCT = 2

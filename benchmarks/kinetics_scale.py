@@ -17,13 +17,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from r21d_lib.clips import ClipSettings
-from r21d_lib.datasets import store
-from r21d_lib.datasets.listed import VideoList
-from r21d_lib.datasets.prepared import PreparedVideos, store_of
-from r21d_lib.datasets.sampling import TrainBatches, TrainClips
+from r21d_lib.data import frame_store
+from r21d_lib.data.cache import PreparedVideos, store_of
+from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.lists import VideoList
+from r21d_lib.data.sampling import TrainBatches, TrainClips
 from r21d_lib.files import whole_file
-from r21d_lib.results import provenance
+from r21d_lib.suite.results import provenance
 
 RESULTS = Path(__file__).parent / "results"
 CLASSES, VIDEOS = 400, 600
@@ -54,14 +54,14 @@ def main() -> None:
         names, started = [], time.perf_counter()
         for label in tqdm(range(CLASSES), unit="class"):
             frame = np.full((1, 8, 8, 3), label % 256, np.uint8).tobytes()
-            of_store: dict[Path, list[store.StoredVideo]] = {}
+            of_store: dict[Path, list[frame_store.StoredVideo]] = {}
             for n in range(VIDEOS):
                 name = f"class_{label:03}/a_video_of_kinetics_{n:06}.mp4"
-                video = store.StoredVideo(name, 8, 8, 0, 0, 0, [frame])
+                video = frame_store.StoredVideo(name, 8, 8, 0, 0, 0, [frame])
                 of_store.setdefault(store_of(folder, name), []).append(video)
                 names.append(name)
             for path, its in of_store.items():
-                store.write(path, its)
+                frame_store.write(path, its)
         writing = time.perf_counter() - started
         labels = tuple(i // VIDEOS for i in range(len(names)))
         classes = tuple(f"class_{label:03}" for label in range(CLASSES))

@@ -12,10 +12,11 @@ import argparse
 import json
 from pathlib import Path
 
-from r21d_lib import races, recipes
 from r21d_lib.files import whole_file
-from r21d_lib.networks import NETWORK_NAMES
-from r21d_lib.results import provenance
+from r21d_lib.models.networks import NETWORK_NAMES
+from r21d_lib.suite import statistics
+from r21d_lib.suite.results import provenance
+from r21d_lib.training import many, recipes
 
 RESULTS = Path(__file__).parent / "results" / "race.json"
 
@@ -31,7 +32,7 @@ def main() -> None:
     entries = [recipes.read("figures_race", [f"network={name}", f"seed={seed}"]) for name, seed in todo]
     done: dict[tuple[str, int], dict[str, object]] = {}
 
-    def keep(finish: races.Finish) -> None:
+    def keep(finish: many.Finish) -> None:
         done[finish.network, finish.seed] = finish.to_dict()
         content = {
             "command": f"python benchmarks/race.py --seeds {arguments.seeds}",
@@ -42,8 +43,8 @@ def main() -> None:
         with whole_file(RESULTS) as partial:
             partial.write_text(json.dumps(content) + "\n")
 
-    races.run_all(entries, jobs=arguments.jobs, on_finish=keep)
-    print(races.standings(list(done.values())).round(3))
+    many.run_all(entries, jobs=arguments.jobs, on_finish=keep)
+    print(statistics.standings(list(done.values())).round(3))
 
 
 if __name__ == "__main__":

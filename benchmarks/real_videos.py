@@ -23,10 +23,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from r21d_lib import plots
-from r21d_lib.evaluation import Scores, summary, video_interval, wilson_interval
+from r21d_lib.evaluation.intervals import video_interval, wilson_interval
+from r21d_lib.evaluation.scores import Scores, summary
 from r21d_lib.files import BUILD, FIGURES, whole_file
-from r21d_lib.networks import PAPER_NAMES
-from r21d_lib.results import provenance
+from r21d_lib.models.networks import PAPER_NAMES
+from r21d_lib.suite.results import provenance
 
 RESULTS = Path(__file__).parent / "results"
 DATA = "real_videos"

@@ -23,13 +23,13 @@ import timing
 import torch
 from torch import nn
 
-from r21d_lib.clips import ClipSettings
-from r21d_lib.counting import count_multiply_adds, count_parameters
-from r21d_lib.datasets.listed import VideoList
-from r21d_lib.datasets.prepared import PreparedVideos, prepare
-from r21d_lib.diagrams import CHOSEN, DARK, PLAIN, Figure, open_axes
+from r21d_lib.data.cache import PreparedVideos, prepare
+from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.lists import VideoList
 from r21d_lib.files import FIGURES, whole_file
-from r21d_lib.networks import VideoResNet, build_network
+from r21d_lib.models.counting import count_multiply_adds, count_parameters
+from r21d_lib.models.networks import VideoResNet, build_network
+from r21d_lib.plots.style import CHOSEN, DARK, PLAIN, Figure, open_axes
 from r21d_lib.training import TrainingSettings, measure_speed
 from r21d_lib.training.settings import make_optimizer
 

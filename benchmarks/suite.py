@@ -9,8 +9,8 @@ from pathlib import Path
 
 import timing
 
-from r21d_lib.reproduction import SUITE
-from r21d_lib.results import read_results
+from r21d_lib.suite.results import read_results
+from r21d_lib.suite.runner import SUITE
 
 EXAMPLES = """examples:
   make run && python benchmarks/suite.py        # about 10 minutes for the run

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import torch
 
 from r21d_lib.files import whole_file
-from r21d_lib.results import provenance
+from r21d_lib.suite.results import provenance
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -26,10 +26,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from r21d_lib import recipes
-from r21d_lib.networks import VideoResNet, build_network
-from r21d_lib.training import TrainingSettings
-from r21d_lib.training.processor import keep_freed_memory, memory_order
+from r21d_lib.models.networks import VideoResNet, build_network
+from r21d_lib.training import TrainingSettings, recipes
+from r21d_lib.training.hardware import keep_freed_memory, memory_order
 from r21d_lib.training.settings import make_optimizer
 
 STEPS, RATE, MOMENTUM, DECAY = 20, 0.01, 0.9, 1e-4

@@ -28,11 +28,11 @@ from torchvision.models import video
 from torchvision.models.video import resnet
 from torchvision.transforms import v2
 
-from r21d_lib.clips import ClipSettings, random_start, seeded_generator, to_network
-from r21d_lib.convolutions import MidplaneRule
-from r21d_lib.counting import activation_bytes, count_multiply_adds, count_stages
-from r21d_lib.datasets import store
-from r21d_lib.networks import VideoResNet, build_network
+from r21d_lib.data import frame_store
+from r21d_lib.data.clips import ClipSettings, random_start, seeded_generator, to_network
+from r21d_lib.models.convolutions import MidplaneRule
+from r21d_lib.models.counting import activation_bytes, count_multiply_adds, count_stages
+from r21d_lib.models.networks import VideoResNet, build_network
 from r21d_lib.training.prefetch import ahead
 from r21d_lib.training.settings import TrainingSettings, make_optimizer
 
@@ -166,9 +166,9 @@ class StoredClips(Dataset):
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
         generator = seeded_generator(number)
-        entry = store.find(self.path, str(number % VIDEOS))
+        entry = frame_store.find(self.path, str(number % VIDEOS))
         start = random_start(entry.frames, self.work.frames, generator=generator)
-        clip = store.read(self.path, entry, torch.arange(start, start + self.work.frames).numpy())
+        clip = frame_store.read(self.path, entry, torch.arange(start, start + self.work.frames).numpy())
         if self.transform is not None:
             # (C, T, H, W), as the presets of torchvision's video references hand it on.
             clip = self.transform(clip.permute(0, 3, 1, 2)).permute(1, 0, 2, 3)
@@ -185,9 +185,9 @@ def fill_store(path: Path, work: Work) -> None:
         size = (height + 2 * work.frames, width + 2 * work.frames)
         scene = nn.functional.interpolate(small, size, mode="bilinear")[0].byte().permute(1, 2, 0)
         frames = torch.stack([scene[t : t + height, t : t + width] for t in range(2 * work.frames)])
-        encoded = store.encode(frames, 90)
-        written.append(store.StoredVideo(str(name), height, width, 90, 0, 0, encoded))
-    store.write(path, written)
+        encoded = frame_store.encode(frames, 90)
+        written.append(frame_store.StoredVideo(str(name), height, width, 90, 0, 0, encoded))
+    frame_store.write(path, written)
 
 
 class Trainer:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from r21d_lib import cli, videos
-from r21d_lib.datasets.listed import VideoList
+from r21d_lib.cli import main
+from r21d_lib.data import video
+from r21d_lib.data.lists import VideoList
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -45,7 +46,7 @@ def tiny_dataset(tmp_path_factory) -> VideoList:
         for take in range(4):
             names.append(f"{name}/clip_(take)!_{take}.avi")
             labels.append(label)
-            videos.write(root / names[-1], square_frames(16 + take, step=step))
+            video.write(root / names[-1], square_frames(16 + take, step=step))
     return VideoList("tiny", ("left", "right"), root, tuple(names), tuple(labels))
 
 
@@ -77,7 +78,7 @@ def r21d(monkeypatch, capsys):
         capsys.readouterr()
         status = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as stop:
             status = int(stop.code or 0)
         return subprocess.CompletedProcess(command, status, *capsys.readouterr())

@@ -13,10 +13,10 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from r21d_lib.clips import ClipSettings
+from r21d_lib.data.clips import ClipSettings
 from r21d_lib.errors import CheckpointError
 from r21d_lib.files import whole_file
-from r21d_lib.networks import NetworkSettings, VideoResNet
+from r21d_lib.models.networks import NetworkSettings, VideoResNet
 
 METADATA_KEY = "r21d"
 

@@ -20,15 +20,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from r21d_lib.clips import ClipSettings, seeded_generator, to_network
-from r21d_lib.datasets.prepared import PreparedVideos
-from r21d_lib.datasets.sampling import TrainBatches, TrainClips
+from r21d_lib.data.cache import PreparedVideos
+from r21d_lib.data.clips import ClipSettings, seeded_generator, to_network
+from r21d_lib.data.sampling import TrainBatches, TrainClips
 from r21d_lib.errors import SettingsError
-from r21d_lib.evaluation import Scores, clip_accuracy, score_videos
-from r21d_lib.networks import VideoResNet
-from r21d_lib.training.folder import RunFolder
+from r21d_lib.evaluation.protocol import score_videos
+from r21d_lib.evaluation.scores import Scores, clip_accuracy
+from r21d_lib.models.networks import VideoResNet
+from r21d_lib.training.hardware import keep_freed_memory, memory_order
 from r21d_lib.training.prefetch import ahead
-from r21d_lib.training.processor import keep_freed_memory, memory_order
+from r21d_lib.training.run_folder import RunFolder
 from r21d_lib.training.settings import (
     GROUPS_BY_DEPTH,
     TrainingDiverged,

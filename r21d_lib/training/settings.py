@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from r21d_lib.errors import R21DError, SettingsError
-from r21d_lib.networks import VideoResNet
+from r21d_lib.models.networks import VideoResNet
 
 Group = Literal["stem", "layer1", "layer2", "layer3", "layer4", "fc"]
 # From the input to the output; `layer_decay` counts in these.

@@ -1,0 +1,257 @@
+"""One function for every weight file: recognise it, build its network, load it, say what was done."""
+
+import difflib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from r21d_lib.checkpoints.cards import Card, read_own_card, read_own_tensors, save, unnamed
+from r21d_lib.checkpoints.formats.named import NamedWeights, from_caffe2, from_torch
+from r21d_lib.checkpoints.formats.pickles import file_kind, read_caffe2, read_torch
+from r21d_lib.checkpoints.infer_network import build_filled, infer_settings
+from r21d_lib.checkpoints.published import Published, by_file, fetch, published
+from r21d_lib.data.clips import ClipSettings
+from r21d_lib.errors import CheckpointError, SettingsError, few
+from r21d_lib.files import sha256
+from r21d_lib.models.networks import NetworkSettings, Pool, VideoResNet
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parents[1] / "weights"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What `load` did: nothing of it happens silently.
+
+    Attributes:
+        source: the file that was read.
+        grammar: how its weights were named: "r21d", "torchvision", "kenshohara" or "Caffe2".
+        card: what the file says of itself, or what is known of it.
+        loaded: names of the tensors that were taken over.
+        replaced: names of those that were drawn anew, with the head.
+        missing: names of those that the file lacks and that nothing depends on (batch counters).
+        unexpected: names of what the file holds besides weights, such as momentum.
+    """
+
+    source: Path
+    grammar: str
+    card: Card
+    loaded: tuple[str, ...]
+    replaced: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """ "kept", or "replaced" where the target's classes are others."""
+        return "replaced" if self.replaced else "kept"
+
+    def __str__(self) -> str:
+        classes = f"{len(self.card.classes)} classes"
+        head = (
+            f"head for its {classes} kept"
+            if self.head == "kept"
+            else f"head for its {classes} replaced by a new one, randomly initialised"
+        )
+        parts = [f"{self.source.name} ({self.grammar}): {len(self.loaded)} tensors loaded", head]
+        if self.missing:
+            parts.append(f"{len(self.missing)} batch counters missing and set to 0")
+        if self.unexpected:
+            parts.append(f"{len(self.unexpected)} other entries left alone ({few(self.unexpected)})")
+        return ", ".join(parts)
+
+
+def shipped() -> list[str]:
+    """Return the names of the checkpoints that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def read_card(path_or_name: str | Path) -> Card:
+    """Return the card of one of this project's checkpoints without reading its weights.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or not one of this project's.
+    """
+    path, _ = _locate(path_or_name)
+    card = read_own_card(path) if file_kind(path) == "safetensors" else None
+    if card is None:
+        raise CheckpointError(
+            f"{path} carries no card of this project: make one with `r21d convert {path.name} OUT`"
+        )
+    return card
+
+
+def load(
+    path_or_name: str | Path,
+    *,
+    network: NetworkSettings | None = None,
+    classes: tuple[str, ...] | None = None,
+    replace_head: bool = False,
+    file_classes: tuple[str, ...] | None = None,
+    bn_eps: float | None = None,
+    pool1: Pool | None = None,
+    seed: int = 0,
+) -> tuple[VideoResNet, LoadReport]:
+    """Build the network that a weight file belongs to and load its weights.
+
+    Args:
+        path_or_name: a file of this project, of torchvision, IG-65M, VMZ (.pth), kenshohara or Caffe2
+            (.pkl), the name of a shipped checkpoint, or a published name (see `r21d weights`).
+        network: what the network must be; None takes what the file holds.
+        classes: the classes that the network is wanted for; None takes the file's own. The head is
+            kept only if they are the same names in the same order.
+        replace_head: allows a new head, randomly initialised, where the classes differ.
+        file_classes: names of the file's classes, in order, where the file does not tell them.
+        bn_eps: epsilon of the batch norms, which no foreign file tells; None takes the value of the
+            code that wrote such files: 1e-3 for Caffe2, VMZ and IG-65M, else 1e-5.
+        pool1: pooling after conv1, likewise; None is kenshohara's "space-time" or "none".
+        seed: draws the new head.
+
+    Returns:
+        The network on the CPU in evaluation mode, and a report of what was done.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, hostile, or made for something else.
+    """
+    path, entry = _locate(path_or_name)
+    weights, card = _read(path, entry, file_classes, bn_eps, pool1)
+    try:
+        net, missing = build_filled(weights, network or card.network)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    replaced: tuple[str, ...] = ()
+    if classes is not None and tuple(classes) != card.classes:
+        if not replace_head:
+            unnamed_hint = (
+                " (the file names none)" if card.classes == unnamed(len(card.classes)) else ""
+            )
+            raise CheckpointError(
+                f"{path} knows the {len(card.classes)} classes {few(card.classes)}{unnamed_hint}, not "
+                f"the {len(classes)} classes {few(tuple(classes))}: finetune it on them first"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net.replace_head(len(classes))
+        replaced = ("fc.weight", "fc.bias")
+    drawn = {*missing, *replaced}
+    loaded = tuple(name for name in net.state_dict() if name not in drawn)
+    report = LoadReport(
+        path, weights.grammar, card, loaded, replaced, tuple(missing), weights.unexpected
+    )
+    logger.info("%s", report)
+    return net.eval(), report
+
+
+def convert(
+    source: str | Path, target: str | Path, *, file_classes: tuple[str, ...] | None = None
+) -> LoadReport:
+    """Write any weight file that `load` takes as one of this project's, with its card.
+
+    Args:
+        source: a file or a name.
+        target: a .safetensors file.
+        file_classes: names of the file's classes where it does not tell them.
+
+    Raises:
+        CheckpointError: if the source does not load, or the target is not named .safetensors.
+    """
+    if Path(target).suffix != ".safetensors":
+        raise CheckpointError(
+            f"{target} is not named .safetensors: this is the one format written here"
+        )
+    network, report = load(source, file_classes=file_classes)
+    origin = {"converted from": report.source.name, "sha256": sha256(report.source)}
+    save(target, network, replace(report.card, training={**report.card.training, **origin}))
+    return report
+
+
+def _read(
+    path: Path,
+    entry: Published | None,
+    file_classes: tuple[str, ...] | None,
+    bn_eps: float | None,
+    pool1: Pool | None,
+) -> tuple[NamedWeights, Card]:
+    """Return a file's tensors under this project's names, and its card, made up where it has none."""
+    kind = file_kind(path)
+    if kind == "safetensors":
+        card = read_own_card(path)
+        _check_shipped_sum(path)
+        tensors = read_own_tensors(path)
+        if card is not None:
+            if len(card.classes) != card.network.num_classes:
+                raise CheckpointError(
+                    f"{path} has a card that names {len(card.classes)} classes for a network of "
+                    f"{card.network.num_classes}: write it again"
+                )
+            return NamedWeights(tensors, {}, (), "r21d"), card
+    rename: Callable[[], NamedWeights]
+    if kind == "caffe2":
+        rename = partial(from_caffe2, read_caffe2(path))
+    else:
+        rename = partial(from_torch, tensors if kind == "safetensors" else read_torch(path))
+    try:
+        weights = rename()
+        pool = pool1 or ("space-time" if weights.grammar == "kenshohara" else "none")
+        settings = infer_settings(weights, pool1=pool)
+        published_eps = entry.bn_eps if entry else None
+        eps = bn_eps or published_eps or _usual_bn_eps(weights.grammar, settings)
+        settings = replace(settings, bn_eps=eps)
+    except (CheckpointError, SettingsError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    names = file_classes or (entry.class_names() if entry else None) or unnamed(settings.num_classes)
+    if len(names) != settings.num_classes:
+        raise CheckpointError(
+            f"{path} has {settings.num_classes} classes, and {len(names)} names were given: "
+            f"{few(tuple(names))}"
+        )
+    clips = entry.clips if entry else ClipSettings(clip_len=settings.clip_len or 16)
+    training = {"data": entry.trained_on, "frames per second": entry.fps} if entry else {}
+    accuracy = dict(entry.accuracy) if entry else {}
+    return weights, Card(settings, clips, tuple(names), training, accuracy)
+
+
+def _usual_bn_eps(grammar: str, settings: NetworkSettings) -> float:
+    """Return the epsilon of the code that writes such files; IG-65M's follow the paper's rule."""
+    papers_rule = settings.name == "r2plus1d" and settings.midplane_rule == "conv"
+    released = grammar == "Caffe2" or (grammar == "torchvision" and papers_rule)
+    return 1e-3 if released else 1e-5
+
+
+def _locate(path_or_name: str | Path) -> tuple[Path, Published | None]:
+    """Return the file of a path, a shipped name or a published one, and the last one's entry."""
+    name, path = str(path_or_name), Path(path_or_name)
+    if name in shipped():
+        return SHIPPED / f"{name}.safetensors", None
+    if name in published():
+        entry = published()[name]
+        return fetch(entry), entry
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder: give the weight file in it")
+    if not path.is_file():
+        known = [*shipped(), *published()]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise CheckpointError(
+            f"no checkpoint {path_or_name}: {hint}give a file, a shipped name "
+            f"({', '.join(shipped()) or 'none is installed'}) or one that `r21d weights` lists"
+        )
+    return path, by_file(path)
+
+
+def _check_shipped_sum(path: Path) -> None:
+    """Compare a shipped file with the SHA-256 beside it; a damaged clone must not give results."""
+    beside = path.with_suffix(".json")
+    if path.parent != SHIPPED or not beside.is_file():
+        return
+    expected = json.loads(beside.read_text())["sha256"]
+    if sha256(path) != expected:
+        raise CheckpointError(
+            f"{path} does not have the SHA-256 that {beside.name} states: restore it from git"
+        )

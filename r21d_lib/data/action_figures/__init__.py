@@ -1,0 +1,23 @@
+"""ActionFigures: people that code draws, doing twelve actions of HMDB51, and twelve others.
+
+The default data set of the notebooks, and the one that the shipped checkpoint was pretrained on.
+"""
+
+from r21d_lib.data.action_figures.generation import (
+    SOURCE_CLASSES,
+    TARGET_CLASSES,
+    generate,
+    load,
+    render,
+)
+from r21d_lib.data.action_figures.sheets import contact_sheet, write_contact_sheets
+
+__all__ = [
+    "SOURCE_CLASSES",
+    "TARGET_CLASSES",
+    "contact_sheet",
+    "generate",
+    "load",
+    "render",
+    "write_contact_sheets",
+]

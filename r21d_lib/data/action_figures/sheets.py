@@ -1,0 +1,52 @@
+"""Contact sheets of ActionFigures: two clips of each class as strips, to be looked at by a person."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from r21d_lib.data.action_figures.drawing import HEIGHT, WIDTH
+from r21d_lib.data.action_figures.generation import ACTIONS, Subset, render
+from r21d_lib.files import whole_file
+
+_LABEL = 150  # of the class name [pixels]
+_GAP = 4
+
+
+def contact_sheet(
+    subset: Subset, *, actions: list[str] | None = None, count: int = 8, seed: int = 0
+) -> Image.Image:
+    """Draw two clips of each class, `count` evenly spaced frames a clip, one strip a line.
+
+    Args:
+        subset: "target" or "source".
+        actions: some of its classes; None takes all.
+        count: frames a strip.
+        seed: of the data set.
+    """
+    chosen = actions or sorted(ACTIONS[subset])
+    line = HEIGHT + _GAP
+    sheet = Image.new("RGB", (_LABEL + count * (WIDTH + _GAP), 2 * line * len(chosen)), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(18)
+    for number, action in enumerate(chosen):
+        for take in range(2):
+            top = (2 * number + take) * line
+            # Two people of different looks, not two takes of one.
+            frames = render(subset, action, group=3 * number + 7 * take, take=take, seed=seed)
+            picked = np.linspace(0, len(frames) - 1, count).round().astype(int)
+            for column, index in enumerate(picked):
+                sheet.paste(Image.fromarray(frames[index]), (_LABEL + column * (WIDTH + _GAP), top))
+        draw.text((8, 2 * number * line + line - 12), action, fill="black", font=font)
+    return sheet
+
+
+def write_contact_sheets(folder: Path) -> list[Path]:
+    """Write action_figures_target.jpg and action_figures_source.jpg; return their paths."""
+    paths = []
+    for subset in ("target", "source"):
+        path = folder / f"action_figures_{subset}.jpg"
+        with whole_file(path) as partial:
+            contact_sheet(subset).save(partial, quality=80)
+        paths.append(path)
+    return paths

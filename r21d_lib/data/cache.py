@@ -1,0 +1,228 @@
+"""The decode-once cache: every video decoded once, and clips read out of it.
+
+It can be interrupted at any time: a video is in it whole or not at all, and a rerun goes on.
+"""
+
+import os
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from r21d_lib.data import frame_store
+from r21d_lib.data.clips import ClipSettings, clip_indices, resize
+from r21d_lib.data.frame_store import StoredVideo
+from r21d_lib.data.lists import VideoList
+from r21d_lib.data.safe_pool import given_up, guarded_map
+from r21d_lib.data.video import stream
+from r21d_lib.errors import VideoError
+
+BadVideo = Literal["fail", "report"]
+# A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
+_VIDEOS_WORTH_A_PROCESS = 64
+_BYTES_AT_ONCE = 2**24  # of decoded frames: 72 of HMDB51's, two of 1080p
+# Few enough to stay open in every worker, and enough to copy Kinetics' 550 GB in parts.
+_STORES = 16
+# What waits to be written is at most this, which is lost when the process is killed.
+_BYTES_A_TRANSACTION, _SECONDS_A_TRANSACTION = 2**26, 5.0
+_SECONDS_A_VIDEO = 600.0
+
+
+@dataclass(frozen=True)
+class PreparedVideos:
+    """Videos whose resized frames are on disk.
+
+    Attributes:
+        videos: the list, without the bad ones.
+        folder: where the stores are.
+        bad: name and reason of each listed video that could not be decoded.
+    """
+
+    videos: VideoList
+    folder: Path
+    bad: tuple[tuple[str, str], ...] = ()
+    # Workers read these: reading a str writes its reference count, which would copy all of them.
+    _names: np.ndarray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = np.array([name.encode() for name in self.videos.names])
+        object.__setattr__(self, "_names", names)  # the class is frozen
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def frames(self, index: int) -> np.ndarray:
+        """Return a video: (T, H, W, 3) uint8."""
+        path, entry = self._find(index)
+        return frame_store.read(path, entry, np.arange(entry.frames)).numpy()
+
+    def clips(self, index: int, settings: ClipSettings, starts: Callable[[int], list[int]]) -> Tensor:
+        """Read clips of one video: (clips, clip_len, H, W, 3) uint8. Each frame is read once.
+
+        Args:
+            index: of the video.
+            settings: length and stride of a clip.
+            starts: gives the first frame of each clip when told how many frames the video has.
+
+        Raises:
+            DatasetError: if the cache is damaged.
+        """
+        path, entry = self._find(index)
+        indices = torch.stack(
+            [
+                clip_indices(start, settings.clip_len, settings.stride, entry.frames)
+                for start in starts(entry.frames)
+            ]
+        )
+        needed, places = indices.unique(return_inverse=True)
+        frames = frame_store.read(path, entry, needed.numpy())
+        if not torch.equal(needed, indices.flatten()):  # clips overlap, or a video starts over
+            frames = frames.index_select(0, places.flatten())
+        return frames.unflatten(0, indices.shape)
+
+    def sources(self) -> list[tuple[int, int]]:
+        """Return each video's time [ns] and size [bytes] when it was decoded: what tells a change."""
+        kept: dict[str, tuple[int, int]] = {}
+        for path in sorted({store_of(self.folder, name) for name in self.videos.names}):
+            kept |= frame_store.sources(path)
+        return [kept[name] for name in self.videos.names]
+
+    def _find(self, index: int) -> tuple[Path, frame_store.Entry]:
+        name = self._names[index].decode()
+        path = store_of(self.folder, name)
+        return path, frame_store.find(path, name)
+
+
+def prepare(
+    videos: VideoList,
+    cache: str | Path,
+    *,
+    size: tuple[int, int],
+    quality: int | None = None,
+    on_bad_video: BadVideo = "fail",
+    seconds: float = _SECONDS_A_VIDEO,
+    workers: int | None = None,
+    progress: bool = True,
+) -> PreparedVideos:
+    """Decode and resize the videos that the cache does not hold yet, in parallel.
+
+    Args:
+        videos: what to decode.
+        cache: folder of the cache; each size and quality gets a folder of its own in it.
+        size: (height, width) of the kept frames [pixels].
+        quality: keeps them as JPEG of this quality, in a tenth of the space; None keeps them exact.
+        on_bad_video: "fail" stops at the first video that cannot be decoded, and what was decoded
+            stays; "report" goes on and names all of them in `PreparedVideos.bad`.
+        seconds: a video that takes longer is given up. Few videos (under 64) are decoded in this
+            process, which starts nothing and looks at the clock between frames; other processes
+            are stopped whatever they do, and may crash.
+        workers: processes; None takes one a core, fewer where there is little to decode.
+        progress: shows a bar when it takes more than two seconds.
+
+    Raises:
+        VideoError: at the first video of the list that cannot be decoded, unless it is reported.
+        DatasetError: if the cache cannot be written.
+    """
+    kind = f"-q{quality}" if quality else ""
+    folder = Path(cache) / f"{size[0]}x{size[1]}{kind}"
+    todo = _missing(videos, folder)
+    if not todo:
+        return PreparedVideos(videos, folder)
+    processes = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
+    jobs = [(file, name, size, quality or 0, seconds) for name, file in todo]
+    decoded = guarded_map(_decode_one, jobs, processes=processes, seconds=seconds)
+    bar = tqdm(decoded, total=len(todo), desc="decode", unit="video", disable=not progress, delay=2)
+    bad: dict[str, str] = {}
+    waiting: dict[Path, list[StoredVideo]] = {}
+    bytes_waiting, written = 0, time.monotonic()
+    try:
+        for (name, _), result in zip(todo, bar, strict=True):
+            if isinstance(result, VideoError):
+                if on_bad_video == "fail":
+                    raise result
+                bad[name] = str(result)
+                continue
+            waiting.setdefault(store_of(folder, name), []).append(result)
+            bytes_waiting += sum(map(len, result.frames))
+            late = time.monotonic() - written > _SECONDS_A_TRANSACTION
+            if late or bytes_waiting > _BYTES_A_TRANSACTION:
+                _write_all(waiting)
+                bytes_waiting, written = 0, time.monotonic()
+    finally:
+        decoded.close()
+        _write_all(waiting)
+    return PreparedVideos(_without(videos, bad), folder, tuple(bad.items()))
+
+
+def _missing(videos: VideoList, folder: Path) -> list[tuple[str, Path]]:
+    """Return name and file of the videos that no store holds as they are now."""
+    there: dict[Path, dict[str, tuple[int, int]]] = {}
+    missing = []
+    for index, name in enumerate(videos.names):
+        path = store_of(folder, name)
+        if path not in there:
+            there[path] = frame_store.sources(path)
+        file = videos.path(index)
+        if there[path].get(name) != _version(file):
+            missing.append((name, file))
+    return missing
+
+
+def _version(file: Path) -> tuple[int, int]:
+    """Return what changes when a file does: its time [ns] and its size [bytes]."""
+    if not file.is_file():
+        return 0, 0  # decoding it will say so
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def store_of(folder: Path, name: str) -> Path:
+    """Return the store of a video: one of a few, the same for ever, filled evenly."""
+    return folder / f"{zlib.crc32(name.encode()) % _STORES:02}.sqlite"
+
+
+def _write_all(waiting: dict[Path, list[StoredVideo]]) -> None:
+    for path, its in waiting.items():
+        frame_store.write(path, its)
+    waiting.clear()
+    frame_store.forget_readers()
+
+
+def _without(videos: VideoList, bad: dict[str, str]) -> VideoList:
+    if not bad:
+        return videos
+    kept = [i for i, name in enumerate(videos.names) if name not in bad]
+    starts = None if videos.starts is None else tuple(videos.starts[i] for i in kept)
+    return replace(
+        videos,
+        names=tuple(videos.names[i] for i in kept),
+        labels=tuple(videos.labels[i] for i in kept),
+        starts=starts,
+    )
+
+
+def _decode_one(
+    file: Path, name: str, size: tuple[int, int], quality: int, seconds: float
+) -> StoredVideo | VideoError:
+    """Decode, resize and encode a video, some frames at a time: it may last hours."""
+    version, until = _version(file), time.monotonic() + seconds
+    frames: list[bytes] = []
+    decoded = stream(file)
+    try:
+        for first in decoded:
+            chunk = [first, *islice(decoded, _BYTES_AT_ONCE // first.nbytes)]
+            small = resize(torch.from_numpy(np.stack(chunk)), size)
+            frames += frame_store.encode(small, quality)
+            if time.monotonic() > until:
+                return given_up(file, seconds)
+    except VideoError as error:
+        return error
+    return StoredVideo(name, *size, quality, *version, frames)

@@ -1,0 +1,55 @@
+"""Finds a data set by what a recipe calls it: action_figures, hmdb51, or a folder of one's own."""
+
+from pathlib import Path
+
+from r21d_lib.data import action_figures, csv_lists, hmdb51
+from r21d_lib.data.lists import Part, VideoList
+from r21d_lib.errors import DatasetError
+from r21d_lib.files import BUILD
+
+_TITLES = {"action_figures": "ActionFigures", "hmdb51": "HMDB51"}
+
+
+def title(data: str) -> str:
+    """Return a data set's name as a heading prints it."""
+    return _TITLES.get(data, Path(data).name)
+
+
+def folder_of(data: str) -> Path:
+    """Return the folder of a data set.
+
+    Raises:
+        DatasetError: if there is none, saying how to make it.
+    """
+    if data == "action_figures":
+        return BUILD / "data" / data
+    if data == "hmdb51":
+        folder = hmdb51.default_folder()
+        if not folder.is_dir():
+            raise DatasetError(
+                f"HMDB51's videos are not in {folder}: set R21D_HMDB51 to the folder of its 51 class "
+                "folders, or make it with `r21d prepare hmdb51 SOURCE`"
+            )
+        return folder
+    for folder in (Path(data).expanduser(), BUILD / "data" / data):
+        if folder.is_dir():
+            return folder
+    raise DatasetError(
+        f"no data set {data}: make it with `r21d prepare listed LIST --videos FOLDER --name NAME`"
+    )
+
+
+def open_videos(data: str, *, split: int, part: Part) -> VideoList:
+    """Return the train or test list of a split; draws ActionFigures if it is not there.
+
+    Raises:
+        DatasetError: if the data set is absent or not whole.
+        SettingsError: if it has no such split.
+    """
+    root = folder_of(data)
+    if data == "action_figures":
+        action_figures.generate(root)
+        return action_figures.load(root, split=split, part=part)
+    if data == "hmdb51":
+        return hmdb51.load(root, split=split, part=part)
+    return csv_lists.load(root, split=split, part=part)

@@ -1,0 +1,31 @@
+"""How well a network does: the test protocol, its scores, their intervals, and looks inside."""
+
+from r21d_lib.evaluation.intervals import wilson_interval
+from r21d_lib.evaluation.protocol import ClipChange, score_once, score_videos
+from r21d_lib.evaluation.scores import (
+    Scores,
+    clip_accuracy,
+    confusion,
+    mean_of_splits,
+    per_class,
+    per_class_counts,
+    summary,
+    video_accuracy,
+    video_interval,
+)
+
+__all__ = [
+    "ClipChange",
+    "Scores",
+    "clip_accuracy",
+    "confusion",
+    "mean_of_splits",
+    "per_class",
+    "per_class_counts",
+    "score_once",
+    "score_videos",
+    "summary",
+    "video_accuracy",
+    "video_interval",
+    "wilson_interval",
+]

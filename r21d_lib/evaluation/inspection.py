@@ -1,0 +1,152 @@
+"""What a network has learnt: its kernels, where it looks, and how it places videos."""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from r21d_lib.data.cache import PreparedVideos
+from r21d_lib.data.clips import ClipSettings, to_network
+from r21d_lib.data.sampling import TestClips
+from r21d_lib.errors import SettingsError
+from r21d_lib.models.networks import VideoResNet
+
+
+def temporal_kernels(network: VideoResNet) -> dict[str, Tensor]:
+    """Return what the temporal steps of an R(2+1)D have learned, by the layer's path.
+
+    Returns:
+        (out * in, t) weights of each convolution that spans frames only. Empty for other networks.
+    """
+    return {
+        path: module.weight.detach().flatten(2).flatten(0, 1)
+        for path, module in network.named_modules()
+        if isinstance(module, nn.Conv3d)
+        and module.kernel_size[0] > 1
+        and tuple(module.kernel_size[1:]) == (1, 1)
+    }
+
+
+# Patterns of three weights and what a kernel like them does to a pixel over time.
+_PATTERNS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "blur": ((1, 1, 1), (1, 2, 1)),
+    "derivative": ((-1, 0, 1), (-1, 1, 0), (0, -1, 1), (-1, 2, -1)),
+    "delay": ((1, 0, 0), (0, 0, 1)),
+    "present": ((0, 1, 0),),
+}
+TEMPORAL_KINDS = tuple(_PATTERNS)
+
+
+def sort_temporal_kernels(kernels: Tensor) -> pd.DataFrame:
+    """Name the pattern that each temporal kernel of three frames is most like.
+
+    "blur" averages frames, "derivative" takes differences of them (what changes), "delay" passes on
+    the frame before or after, "present" the frame itself. Likeness is the absolute cosine.
+
+    Args:
+        kernels: (N, 3).
+
+    Returns:
+        A row a kernel: kind, likeness (0 to 1) and strength (its norm).
+
+    Raises:
+        SettingsError: if the kernels span another number of frames.
+    """
+    if kernels.ndim != 2 or kernels.shape[1] != 3:
+        raise SettingsError(
+            f"kernels of three frames are sorted, (N, 3), and these are {tuple(kernels.shape)}"
+        )
+    kinds = [kind for kind, patterns in _PATTERNS.items() for _ in patterns]
+    patterns = [pattern for patterns in _PATTERNS.values() for pattern in patterns]
+    directions = functional.normalize(torch.tensor(patterns, dtype=torch.float32))
+    likeness = (functional.normalize(kernels.float()) @ directions.T).abs()
+    best = likeness.max(1)
+    return pd.DataFrame(
+        {
+            "kind": [kinds[i] for i in best.indices.tolist()],
+            "likeness": best.values.numpy(),
+            "strength": kernels.float().norm(dim=1).numpy(),
+        }
+    )
+
+
+def separability(weight: Tensor) -> Tensor:
+    """Return how much of each 3D kernel is one image times one course over time.
+
+    A (2+1)D pair of one middle channel can be nothing else. The measure is the share of the squared
+    weights that the best such product holds: 1 for separable kernels, about 0.6 for random ones of
+    3 x 3 x 3.
+
+    Args:
+        weight: (out, in, t, h, w).
+
+    Returns:
+        (out, in), 0 to 1.
+    """
+    values = torch.linalg.svdvals(weight.detach().float().flatten(3))
+    energy = values.square()
+    return energy[..., 0] / energy.sum(-1).clamp_min(1e-12)
+
+
+def grad_cam(
+    network: VideoResNet, clips: Tensor, targets: Tensor, *, layer: str = "layer2"
+) -> np.ndarray:
+    """Return where in space and time a clip speaks for a class: Grad-CAM, by captum.
+
+    Late layers know more and have hardly any frames left: R(2+1)D turns 8 frames into 4, 2 and 1 in
+    layer2, layer3 and layer4.
+
+    Args:
+        network: is put into evaluation mode.
+        clips: (N, 3, T, H, W), as `clips.to_network` gives them.
+        targets: (N,) int64, the class that each clip is asked about.
+        layer: whose activations are weighted.
+
+    Returns:
+        (N, T, H, W) float32, 0 to 1, each clip by its own highest value; 0 everywhere where nothing
+        speaks for the class.
+
+    Raises:
+        SettingsError: if the network has no such layer.
+
+    Source: Selvaraju et al., "Grad-CAM", ICCV 2017.
+    """
+    from captum.attr import LayerGradCam
+
+    modules = dict(network.named_modules())
+    if layer not in modules:
+        raise SettingsError(f"the network has no layer {layer!r}: choose layer1, layer2, ...")
+    network.eval()
+    with torch.enable_grad():
+        maps = LayerGradCam(network, modules[layer]).attribute(clips, targets, relu_attributions=True)
+    full = functional.interpolate(maps.detach(), clips.shape[2:], mode="trilinear")[:, 0]
+    return (full / full.amax((1, 2, 3), keepdim=True).clamp_min(1e-12)).numpy()
+
+
+@torch.inference_mode()
+def video_features(
+    network: VideoResNet, videos: PreparedVideos, clips: ClipSettings, *, num_clips: int = 3
+) -> np.ndarray:
+    """Return what the last layer sees of each video: (videos, C) float32, the mean over its clips."""
+    network.eval()
+    loader = DataLoader(TestClips(videos, clips, num_clips), batch_size=None)
+    rows = [
+        network.avgpool(network.forward_features(to_network(frames, clips))).flatten(1).mean(0)
+        for frames, _, _ in tqdm(loader, desc="features", unit="video", delay=2)
+    ]
+    return torch.stack(rows).numpy()
+
+
+def principal_plane(features: np.ndarray) -> np.ndarray:
+    """Project (N, C) features onto their two directions of largest variance: (N, 2) float32.
+
+    The signs are fixed, so that the same features always give the same picture.
+    """
+    centred = features - features.mean(0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    largest = np.abs(directions).argmax(1)
+    signs = np.sign(directions[np.arange(2), largest])
+    return (centred @ (directions * signs[:, None]).T).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The paper's convolutions, blocks and networks, what they cost, and fast copies for scoring."""

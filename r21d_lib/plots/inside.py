@@ -1,0 +1,171 @@
+"""Figures of what is inside a network: kernels, attention, feature maps."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from r21d_lib.plots.style import (
+    BOTH,
+    CHOSEN,
+    DARK,
+    PLAIN,
+    SPACE,
+    TIME,
+    TURNS,
+    WRONG,
+    Figure,
+    open_axes,
+)
+
+_CLASS_COLOURS = (SPACE, TIME, BOTH, TURNS, WRONG, DARK)
+_CLASS_MARKERS = ("o", "s", "^")
+
+
+def kernel_images(kernels: np.ndarray, *, columns: int = 16, title: str = "") -> Figure:
+    """Show spatial kernels as small colour pictures, grey where a weight is 0.
+
+    Args:
+        kernels: (N, 3, h, w), each shown by its own scale.
+        columns: pictures in a row.
+        title: above them.
+    """
+    rows = -(-len(kernels) // columns)
+    figure = Figure(10, 10 / columns * rows + (0.4 if title else 0.1))
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for ax in axes:
+        ax.axis("off")
+    for ax, kernel in zip(figure.axes, kernels, strict=False):
+        ax.imshow(_as_picture(kernel))
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def kernel_films(kernels: np.ndarray, *, title: str = "") -> Figure:
+    """Show 3D kernels as columns of pictures, the earliest frame on top.
+
+    Args:
+        kernels: (N, 3, t, h, w), each shown by its own scale over all of its frames.
+        title: above them.
+    """
+    count, frames = len(kernels), kernels.shape[2]
+    figure = Figure(10, 10 / count * frames + (0.4 if title else 0.1))
+    axes = figure.subplots(frames, count, squeeze=False)
+    for column, kernel in enumerate(kernels):
+        picture = _as_picture(kernel.reshape(3, -1)).reshape(frames, *kernel.shape[2:], 3)
+        for frame in range(frames):
+            axes[frame, column].imshow(picture[frame])
+            axes[frame, column].set(xticks=[], yticks=[])
+    for frame, label in enumerate(("before", "now", "after") if frames == 3 else ()):
+        axes[frame, 0].set_ylabel(label, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def temporal_kernels(kernels: np.ndarray, kinds: pd.DataFrame, *, shown: int = 12) -> Figure:
+    """Draw the strongest temporal kernels of each kind as curves over three frames.
+
+    Args:
+        kernels: (N, 3).
+        kinds: from `inspection.sort_temporal_kernels`, a row a kernel.
+        shown: curves in a panel.
+    """
+    names = list(dict.fromkeys(("blur", "derivative", "delay", "present")))
+    figure = Figure(10, 2.7)
+    for ax, name in zip(figure.subplots(1, len(names), sharey=True), names, strict=True):
+        of_kind = kinds[kinds["kind"] == name].nlargest(shown, "strength")
+        for index in of_kind.index:
+            curve = kernels[index] / np.linalg.norm(kernels[index])
+            curve = curve * np.sign(curve[np.abs(curve).argmax()])
+            ax.plot((-1, 0, 1), curve, color=TIME, alpha=0.6, linewidth=1.2)
+        ax.axhline(0, color="black", linewidth=0.6)
+        share = (kinds["kind"] == name).mean()
+        ax.set(title=f"{name}: {100 * share:.0f}%", ylim=(-1.1, 1.1))
+        ax.set_xticks((-1, 0, 1), ["before", "now", "after"])
+        open_axes(ax)
+    figure.axes[0].set_ylabel("weight, norm 1")
+    return figure
+
+
+def attention(frames: np.ndarray, maps: Mapping[str, np.ndarray], *, count: int = 8) -> Figure:
+    """Show a clip and, in a row a network, where and when it speaks for the class.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+        maps: a row's name to (T, H, W), 0 to 1, from `inspection.grad_cam`.
+        count: frames shown.
+    """
+    picked = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
+    height, width = frames.shape[1:3]
+    rows = 1 + len(maps)
+    figure = Figure(11, rows * (9.6 / len(picked) * height / width + 0.05) + 0.3, photographs=True)
+    figure.set_layout_engine("constrained", h_pad=0.015, w_pad=0.015, hspace=0, wspace=0)
+    axes = figure.subplots(rows, len(picked), squeeze=False)
+    heat = matplotlib.colormaps["inferno"]
+    for column, index in enumerate(picked):
+        axes[0, column].imshow(frames[index])
+        axes[0, column].set_title(f"frame {index}", fontsize=9)
+        for row, weights in enumerate(maps.values(), start=1):
+            grey = np.repeat(frames[index].mean(-1, keepdims=True), 3, -1) / 255
+            weight = weights[index][..., None]
+            mixed = (1 - 0.75 * weight) * grey + 0.75 * weight * heat(weights[index])[..., :3]
+            axes[row, column].imshow(mixed.clip(0, 1))
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+    for ax, name in zip(axes[:, 0], ("the clip", *maps), strict=True):
+        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
+def feature_map(points: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw a dot a video in a plane, by class, with each class's name at its middle.
+
+    Args:
+        points: (videos, 2).
+        labels: (videos,) int64.
+        classes: names.
+    """
+    figure = Figure(8, 5.6)
+    ax = figure.subplots()
+    for label, name in enumerate(classes):
+        own = points[labels == label]
+        if not len(own):
+            continue
+        colour = _CLASS_COLOURS[label % len(_CLASS_COLOURS)]
+        marker = _CLASS_MARKERS[label // len(_CLASS_COLOURS) % len(_CLASS_MARKERS)]
+        ax.scatter(own[:, 0], own[:, 1], s=20, color=colour, marker=marker, alpha=0.6, linewidth=0)
+        _halo(ax, np.median(own, 0), name, colour)
+    ax.set(xlabel="first principal direction", ylabel="second principal direction")
+    ax.set(xticks=[], yticks=[])
+    open_axes(ax)
+    return figure
+
+
+def histogram(values: Mapping[str, np.ndarray], *, label: str) -> Figure:
+    """Compare distributions of numbers from 0 to 1, an outline a name."""
+    figure = Figure(8, 3.2)
+    ax = figure.subplots()
+    colours = (BOTH, PLAIN, CHOSEN)
+    for (name, numbers), colour in zip(values.items(), colours, strict=False):
+        ax.hist(numbers, bins=40, range=(0, 1), density=True, alpha=0.5, color=colour, label=name)
+    ax.set(xlabel=label, ylabel="density", xlim=(0, 1))
+    ax.legend()
+    open_axes(ax)
+    return figure
+
+
+def _as_picture(kernel: np.ndarray) -> np.ndarray:
+    """Turn (3, ...) weights into (..., 3) colours: 0 is mid-grey, the largest weight full."""
+    return np.moveaxis(0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-12), 0, -1)
+
+
+def _halo(ax: Axes, place: np.ndarray, text: str, colour: str) -> None:
+    """Write text that stays readable on dots."""
+    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
+    ax.text(
+        place[0], place[1], text, color=colour, fontweight="bold", ha="center", va="center", bbox=box
+    )

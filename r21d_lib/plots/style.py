@@ -1,0 +1,87 @@
+"""The figure class, the colours and the axes that all figures share.
+
+The colours mean the same in all figures: blue is space (2D), orange is time, green is both at once
+(3D), wine is both in turn ((2+1)D). Bars and matrices that are not about kinds are grey-blue.
+"""
+
+import io
+
+import matplotlib
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+# Distinguishable with any colour vision (after Okabe and Ito, and Tol).
+SPACE, TIME, BOTH, TURNS = "#0072B2", "#E69F00", "#009E73", "#882255"
+PLAIN, CHOSEN, DARK, RIGHT, WRONG = "#8DA0B3", "#4F7CAC", "#1F3B5B", "#009E73", "#D55E00"
+KIND_COLOURS = {"2d": SPACE, "3d": BOTH, "2+1d": TURNS}
+_KIND_LABELS = {"2d": "2D", "3d": "3D", "2+1d": "(2+1)D"}
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that notebooks show without pyplot, which would keep every figure open.
+
+    Args:
+        width: inches, of 100 pixels.
+        height: inches.
+        photographs: true where video frames fill it: then it is stored as JPEG, a tenth of the size.
+    """
+
+    def __init__(self, width: float, height: float, *, photographs: bool = False) -> None:
+        super().__init__(figsize=(width, height), dpi=100, layout="constrained")
+        FigureCanvasAgg(self)
+        self.photographs = photographs
+
+    @property
+    def format(self) -> str:
+        """Return "png" or "jpeg", the format of `picture`."""
+        return "jpeg" if self.photographs else "png"
+
+    def picture(self) -> bytes:
+        """Return the figure as a PNG or JPEG file; the same figure always gives the same bytes."""
+        buffer = io.BytesIO()
+        options = {"quality": 88} if self.photographs else None
+        self.savefig(buffer, format=self.format, dpi=100, pil_kwargs=options)
+        return buffer.getvalue()
+
+    def drawing(self) -> bytes:
+        """Return the figure as an SVG file; the same figure always gives the same bytes."""
+        buffer = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "r21d", "svg.fonttype": "none"}):
+            self.savefig(buffer, format="svg", metadata={"Date": None})
+        return buffer.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.photographs else self.picture()
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self.picture() if self.photographs else None
+
+
+def open_axes(ax: Axes) -> None:
+    """Leave away the frame's upper and right side."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+Values = np.ndarray | pd.Series
+
+
+def evenly(num_frames: int, count: int) -> np.ndarray:
+    """Return the numbers of at most `count` evenly spaced frames, the first and last among them."""
+    return np.linspace(0, num_frames - 1, min(count, num_frames)).round().astype(int)
+
+
+def draw_frame(ax: Axes, frame: np.ndarray) -> None:
+    """Show a frame, (H, W, 3) uint8, without ticks."""
+    ax.imshow(frame)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def draw_intervals(ax: Axes, value: Values, low: Values, high: Values) -> None:
+    """Draw intervals as whiskers on horizontal bars."""
+    centre = np.asarray(value, float)
+    errors = np.maximum([centre - np.asarray(low), np.asarray(high) - centre], 0)
+    ax.errorbar(centre, range(len(centre)), xerr=errors, fmt="none", ecolor="black", capsize=2.5, lw=1)

@@ -1,0 +1,98 @@
+"""What TensorBoard shows of a training beside its curves, and the same read back for a notebook.
+
+`tensorboard --logdir build/runs` (or `%tensorboard` in a notebook) shows every run while it trains.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from r21d_lib import plots
+from r21d_lib.data.clips import ClipSettings
+from r21d_lib.errors import DatasetError
+from r21d_lib.evaluation.scores import confusion, per_class_counts
+from r21d_lib.training import EpochReport
+
+_SHOWN_CLIPS, _SHOWN_FRAMES = 4, 8
+
+
+def log_images(report: EpochReport) -> None:
+    """Write an epoch's pictures: confusion, accuracy by class, and some clips as the network saw them.
+
+    Pass it to `training.train` as `on_epoch`. The counts are of training clips and, where there are
+    validation videos, of one clip of each of those.
+    """
+    counts = {"training": report.confusion}
+    if report.validation is not None:
+        counts["validation"] = confusion(report.validation)
+    for part, of_part in counts.items():
+        figure = plots.confusion_matrix(of_part, report.classes)
+        report.writer.add_figure(f"confusion/{part}", figure, report.epoch)
+        table = per_class_counts(of_part, report.classes)
+        figure = plots.per_class_accuracy(table, measure=f"clip@1 ({part} clips)")
+        report.writer.add_figure(f"per_class/{part}", figure, report.epoch)
+    strips = clip_strips(report.inputs, report.clips)
+    report.writer.add_image("clips", strips, report.epoch, dataformats="HWC")
+
+
+def clip_strips(inputs: Tensor, clips: ClipSettings) -> np.ndarray:
+    """Lay some clips of a batch out as strips of frames, one below the other.
+
+    Args:
+        inputs: (N, 3, T, H, W) float32, normalised as `clips` says.
+        clips: whose statistics are undone.
+
+    Returns:
+        (rows * H, columns * W, 3) uint8.
+    """
+    frames = plots.evenly(inputs.shape[2], _SHOWN_FRAMES)
+    shown = inputs[:_SHOWN_CLIPS, :, torch.from_numpy(frames)].detach().float().cpu()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1, 1) for values in (clips.mean, clips.std))
+    pixels = ((shown * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    rows, _, columns, height, width = pixels.shape
+    strips = pixels.permute(0, 3, 2, 4, 1).reshape(rows * height, columns * width, 3)
+    return strips.numpy()
+
+
+def read_scalars(run: str | Path) -> pd.DataFrame:
+    """Return a run's curves: a row an epoch, a column a scalar's name.
+
+    Raises:
+        DatasetError: if the run has no events.
+    """
+    events = _events(run)
+    columns = {
+        tag: pd.Series({event.step: event.value for event in events.Scalars(tag)})
+        for tag in events.Tags()["scalars"]
+    }
+    return pd.DataFrame(columns).rename_axis("epoch")
+
+
+def read_image(run: str | Path, name: str) -> np.ndarray:
+    """Return the latest picture of that name, such as "confusion/training": (H, W, 3) uint8.
+
+    Raises:
+        DatasetError: if the run has no events or no such picture.
+    """
+    from PIL import Image
+
+    events = _events(run)
+    there = events.Tags()["images"]
+    if name not in there:
+        raise DatasetError(f"{run} has no picture {name!r}: it has {', '.join(there) or 'none'}")
+    encoded = events.Images(name)[-1].encoded_image_string
+    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+
+
+def _events(run: str | Path):  # type: ignore[no-untyped-def]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    files = sorted(Path(run).rglob("events.out.tfevents*"))
+    if not files:
+        raise DatasetError(f"{run} holds no TensorBoard events: train into it first")
+    events = EventAccumulator(str(files[0].parent), size_guidance={"scalars": 0, "images": 0})
+    return events.Reload()

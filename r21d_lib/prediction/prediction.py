@@ -1,0 +1,215 @@
+"""What a network says of one video: the best classes, when they were seen, and a picture of it."""
+
+import base64
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from r21d_lib.plots.style import Figure
+
+
+class Answer(NamedTuple):
+    """One class of a prediction.
+
+    Attributes:
+        label: the class's name.
+        probability: 0 to 1, the mean over the clips.
+        agreement: share of the clips whose best class it is, 0 to 1.
+    """
+
+    label: str
+    probability: float
+    agreement: float
+
+
+class Spell(NamedTuple):
+    """A stretch of a video whose clips all say the same.
+
+    Attributes:
+        start: seconds from the video's first frame.
+        end: seconds.
+        label: the class's name.
+        probability: 0 to 1, the mean over its clips.
+    """
+
+    start: float
+    end: float
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one video.
+
+    Attributes:
+        name: the video's path, or "" for frames from memory.
+        classes: class names.
+        probabilities: (clips, classes) float32, softmax of each clip, in time's order.
+        starts: (clips,) int64, the first frame of each clip.
+        span: frames of video that a clip covers.
+        num_frames: frames that were decoded.
+        fps: frames a second; 30 where the file does not say.
+        pictures: a few (h, w, 3) uint8 frames, evenly spaced, to show.
+        features: an activation's name to (clips, ...) float32, those that were asked for.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    starts: np.ndarray
+    span: int
+    num_frames: int
+    fps: float
+    pictures: tuple[np.ndarray, ...] = ()
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def top(self, count: int = 5) -> list[Answer]:
+        """Return the classes with the highest mean probability, the best first."""
+        return self._answers(self.probabilities.mean(0), count)
+
+    def at(self, frame: int, count: int = 5) -> list[Answer]:
+        """Return the best classes at one frame, the agreement being the whole video's.
+
+        Of the clips that hold the frame, the surest one is asked: a clip that runs over a cut, or
+        over the end of an action, says anything, but seldom surely.
+        """
+        edges, chosen = self._surest
+        place = int(np.searchsorted(edges, frame, side="right")) - 1
+        clip = chosen[min(max(place, 0), len(chosen) - 1)]
+        return self._answers(self.probabilities[clip], count)
+
+    def timeline(self) -> "pd.DataFrame":
+        """Return a row a clip: start and end [s], its best class (label) and that one's probability."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "start": self.starts / self.fps,
+                "end": self._ends / self.fps,
+                "label": [self.classes[i] for i in self._best],
+                "probability": self._sureness,
+            }
+        )
+
+    def spells(self) -> list[Spell]:
+        """Return what happens from when to when: each moment's class is that of its surest clip.
+
+        What lasts less than one clip is left to the surer neighbour: no clip has seen it alone.
+        """
+        edges, chosen = self._surest
+        labels, lengths = self._best[chosen], np.diff(edges)
+        changes = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
+        found = [
+            Spell(
+                float(edges[first]),
+                float(edges[after]),
+                self.classes[labels[first]],
+                float(np.average(self._sureness[chosen[first:after]], weights=lengths[first:after])),
+            )
+            for first, after in pairwise(changes)
+        ]
+        while len(found) > 1:
+            shortest = min(range(len(found)), key=lambda i: found[i].end - found[i].start)
+            if found[shortest].end - found[shortest].start >= self.span:
+                break
+            _give_away(found, shortest)
+        return [s._replace(start=s.start / self.fps, end=s.end / self.fps) for s in found]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return name, length, the five best classes and the spells as plain values, for JSON."""
+        return {
+            "video": self.name,
+            "frames": self.num_frames,
+            "fps": self.fps,
+            "clips": len(self.starts),
+            "top": [answer._asdict() for answer in self.top()],
+            "timeline": [spell._asdict() for spell in self.spells()],
+        }
+
+    def figure(self) -> "Figure":
+        """Draw the video's frames, what its clips say over time, and the mean as bars."""
+        from r21d_lib import plots
+
+        best = self.top()
+        return plots.prediction(
+            self.pictures,
+            self.probabilities[:, [self.classes.index(answer.label) for answer in best]],
+            [answer.label for answer in best],
+            [answer.agreement for answer in best],
+            seconds=(float(self.starts[0] / self.fps), float(self._ends[-1] / self.fps)),
+            title=self.name.replace("\\", "/").rsplit("/", 1)[-1],
+        )
+
+    def _repr_html_(self) -> str:
+        figure = self.figure()
+        said = ", ".join(f"{answer.label} {answer.probability:.2f}" for answer in self.top())
+        picture = base64.b64encode(figure.picture()).decode()
+        source = f"data:image/{figure.format};base64,{picture}"
+        return f'<img src="{source}" alt="{html.escape(said)}" style="max-width: 100%">'
+
+    @cached_property
+    def _best(self) -> np.ndarray:
+        return self.probabilities.argmax(1)
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """(clips,) the frame after each clip's last; a short video ends before its only clip does."""
+        return np.minimum(self.starts + self.span, self.num_frames)
+
+    @cached_property
+    def _sureness(self) -> np.ndarray:
+        """(clips,) the probability of each clip's best class."""
+        return self.probabilities.max(1)
+
+    @cached_property
+    def _surest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return (N + 1,) edges [frames] of stretches held by the same clips, and (N,) the surest."""
+        # Where clips leave gaps, each reaches half way to the next.
+        middles = (self._ends[:-1] + self.starts[1:]) / 2
+        begins = np.minimum(self.starts, np.concatenate([self.starts[:1], middles]))
+        ends = np.maximum(self._ends, np.concatenate([middles, self._ends[-1:]]))
+        edges = np.unique(np.concatenate([begins, ends]))
+        first = np.searchsorted(ends, edges[:-1], side="right")
+        after = np.searchsorted(begins, edges[:-1], side="right")
+        surest = [f + int(self._sureness[f:a].argmax()) for f, a in zip(first, after, strict=True)]
+        return edges, np.array(surest)
+
+    @cached_property
+    def _agreement(self) -> np.ndarray:
+        """(classes,) share of the clips whose best class each is."""
+        return np.bincount(self._best, minlength=len(self.classes)) / len(self._best)
+
+    def _answers(self, probabilities: np.ndarray, count: int) -> list[Answer]:
+        order = np.argsort(-probabilities, kind="stable")[:count]
+        return [
+            Answer(self.classes[i], float(probabilities[i]), float(self._agreement[i])) for i in order
+        ]
+
+
+def clock(seconds: float) -> str:
+    """Return a time as minutes and seconds, with hours where there are any: 1:02.5, 1:00:02.5."""
+    tenths = round(10 * seconds)
+    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600
+    return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{rest / 10:04.1f}"
+
+
+def _give_away(spells: list[Spell], index: int) -> None:
+    """Leave the time of one spell to its surer neighbour, and join what is then one spell."""
+    gone = spells.pop(index)
+    neighbours = [i for i in (index - 1, index) if 0 <= i < len(spells)]
+    heir = max(neighbours, key=lambda i: spells[i].probability)
+    start, end = min(gone.start, spells[heir].start), max(gone.end, spells[heir].end)
+    spells[heir] = spells[heir]._replace(start=start, end=end)
+    if len(neighbours) == 2 and spells[index - 1].label == spells[index].label:
+        before, after = spells[index - 1], spells.pop(index)
+        sure = max(before.probability, after.probability)
+        spells[index - 1] = before._replace(end=after.end, probability=sure)

@@ -1,0 +1,288 @@
+"""One video in, its likely actions out: the recogniser and its answer, over time, in bounded memory.
+
+A video is decoded frame by frame, each frame is resized at once, and no more of them are kept than the
+clips at hand need. So an hour of video takes no more memory than a minute.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from r21d_lib import checkpoints
+from r21d_lib.data import video as videos
+from r21d_lib.data.clips import clip_indices, resize, to_network, uniform_starts
+from r21d_lib.errors import CheckpointError, SettingsError, VideoError
+from r21d_lib.models.fast import optimized
+from r21d_lib.prediction.prediction import Answer, Prediction
+
+__all__ = ["Answer", "Prediction", "Recognizer"]
+
+FIGURES = "r2plus1d_10_figures"  # the shipped checkpoint, also called "figures"
+_USUAL_FPS = 30.0
+_PICTURES, _PICTURE_WIDTH = 6, 240
+
+
+class Recognizer:
+    """A network with all that is needed to ask it about a video.
+
+    Args:
+        checkpoint: "figures" is the shipped one; else whatever `checkpoints.load` takes.
+        classes: names of the classes, where the checkpoint does not tell them or others are wanted.
+        device: "cpu", "cuda", ...; a GPU where there is one, if not given.
+        batch_size: clips that the network sees at once.
+
+    Attributes:
+        network: in evaluation mode; where no layer inside is asked for, its `inference.optimized` copy
+            answers.
+        card: what the checkpoint says of itself.
+        source: its file.
+        classes: class names.
+        clips: how clips are cut and normalised.
+        device: where the network is.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint, or it has another number of classes.
+        SettingsError: if there is no such device.
+
+    Example:
+        >>> Recognizer("figures").predict("clip.avi").top(1)
+        [Answer(label='golf', probability=0.93, agreement=1.0)]
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path = "figures",
+        *,
+        classes: Sequence[str] | None = None,
+        device: str | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        if batch_size < 1:
+            raise SettingsError(f"batch_size must be 1 clip or more, got {batch_size}")
+        self.device = _device(device)
+        self.batch_size = batch_size
+        network, report = checkpoints.load(FIGURES if checkpoint == "figures" else checkpoint)
+        card = report.card
+        if classes is not None:
+            if len(classes) != len(card.classes):
+                raise CheckpointError(
+                    f"{report.source} has {len(card.classes)} classes, and {len(classes)} names were "
+                    "given: give the names of its own classes, in its order"
+                )
+            card = replace(card, classes=tuple(classes))
+        self.network: nn.Module = network.to(self.device)
+        self._fast = optimized(network)
+        self.card, self.source = card, report.source
+        self.classes, self.clips = card.classes, card.clips
+
+    def score(self, clips: Tensor) -> np.ndarray:
+        """Return (N, classes) float32, the softmax of each clip.
+
+        Args:
+            clips: (N, T, H, W, 3) uint8, resized to `Recognizer.clips.resize`.
+        """
+        return self.activations(clips, ("softmax",))["softmax"]
+
+    @torch.inference_mode()
+    def activations(self, clips: Tensor, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return named activations of each clip.
+
+        Args:
+            clips: (N, T, H, W, 3) uint8, resized to `Recognizer.clips.resize`.
+            names: "softmax", "logits", "final_avg" (what the last layer sees), or a module's path
+                such as "layer3" or "layer4.0.conv1".
+
+        Returns:
+            name to (N, ...) float32: (N, classes), (N, C), or a layer's (N, C, T', H', W').
+
+        Raises:
+            SettingsError: if the network has no such layer.
+        """
+        caught: dict[str, Tensor] = {}
+        hooks = []
+        modules = self.check_names(names)
+        network = self.network if modules else self._fast
+        for name, module in modules.items():
+
+            def catch(_: nn.Module, __: Any, output: Tensor, name: str = name) -> None:
+                # A copy: a ReLU that follows writes into its input.
+                caught[name] = output.float().clone()
+
+            hooks.append(module.register_forward_hook(catch))
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        try:
+            for batch in clips.split(self.batch_size):
+                logits = network(to_network(batch.to(self.device), self.clips)).float()
+                caught |= {"logits": logits, "softmax": logits.softmax(1)}
+                for name, kept in parts.items():
+                    value = caught[name].flatten(1) if name == "final_avg" else caught[name]
+                    kept.append(value.cpu().numpy())
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {name: np.concatenate(kept) for name, kept in parts.items()}
+
+    def check_names(self, names: Sequence[str]) -> dict[str, nn.Module]:
+        """Return the module of each activation, but for those that need none: softmax and logits.
+
+        Raises:
+            SettingsError: if the network has no such layer.
+        """
+        wanted = [name for name in names if name not in ("softmax", "logits")]
+        modules = dict(self.network.named_modules()) if wanted else {}
+        if "final_avg" in wanted:
+            modules["final_avg"] = modules["avgpool"]
+        for name in wanted:
+            if not name or name not in modules:
+                raise SettingsError(
+                    f"the network has no activation {name!r}: choose softmax, logits, final_avg, or "
+                    "a layer such as layer3"
+                )
+        return {name: modules[name] for name in wanted}
+
+    def predict(
+        self,
+        video: str | Path | np.ndarray,
+        *,
+        num_clips: int = 10,
+        every: float | None = None,
+        features: Sequence[str] = (),
+        progress: bool = True,
+    ) -> Prediction:
+        """Recognise what happens in a video, and when.
+
+        A video that is shorter than `num_clips` clips one after the other gets `num_clips` of them,
+        evenly spaced from its first frame to its last (the paper's protocol). A longer one gets a clip
+        every half clip, to its end.
+
+        Args:
+            video: a file, or (T, H, W, 3) uint8 RGB frames, taken as 30 a second.
+            num_clips: clips of a short video.
+            every: instead, a clip starts every so many seconds, however long the video is.
+            features: activations to keep of each clip, see `activations`.
+            progress: shows a bar when it takes more than two seconds.
+
+        Raises:
+            VideoError: if the file is missing, damaged or holds no picture.
+            SettingsError: if an argument makes no sense.
+        """
+        if num_clips < 1 or (every is not None and not 0 < every < float("inf")):
+            raise SettingsError(f"num_clips {num_clips} and every {every} must be above 0")
+        fps, claimed = _USUAL_FPS, 0
+        frames: Iterable[np.ndarray]
+        if isinstance(video, np.ndarray):
+            if video.ndim != 4 or video.shape[3] != 3 or video.dtype != np.uint8 or not video.size:
+                raise VideoError(
+                    f"frames are {video.dtype} {video.shape}: give one or more, uint8 (T, H, W, 3)"
+                )
+            frames, name, claimed = video, "", len(video)
+        else:
+            info = videos.probe(video)
+            fps, claimed = info.fps or fps, info.num_frames
+            frames, name = videos.stream(video), str(video)
+        strip = _Strip()
+        bar = tqdm(
+            frames, desc="watch", unit="frame", total=claimed or None, disable=not progress, delay=2
+        )
+        small = (resize(torch.from_numpy(f[None]), self.clips.resize)[0] for f in strip.watch(bar))
+        step = None if every is None else max(1, round(every * fps))
+        starts: list[int] = []
+        parts: dict[str, list[np.ndarray]] = {key: [] for key in ("softmax", *features)}
+        cut = self._cut(small, num_clips, step)
+        while batch := list(islice(cut, self.batch_size)):
+            starts += [start for start, _ in batch]
+            found = self.activations(torch.stack([clip for _, clip in batch]), tuple(parts))
+            for key, kept in parts.items():
+                kept.append(found[key])
+        whole = {key: np.concatenate(kept) for key, kept in parts.items()}
+        return Prediction(
+            name=name,
+            classes=self.classes,
+            probabilities=whole["softmax"],
+            starts=np.array(starts, np.int64),
+            span=self.clips.span,
+            num_frames=strip.count,
+            fps=fps,
+            pictures=strip.pictures(),
+            features={key: whole[key] for key in features},
+        )
+
+    def _cut(
+        self, frames: Iterator[Tensor], num_clips: int, step: int | None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the start and the (clip_len, H, W, 3) frames of each clip as soon as it is complete."""
+        span = self.clips.span
+        if step is None:
+            held = list(islice(frames, num_clips * span))
+            if len(held) < num_clips * span:
+                for start in uniform_starts(len(held), span, num_clips):
+                    yield start, self._pick(held, start)
+                return
+            frames, step = chain(held, frames), max(1, span // 2)
+            del held
+        window: deque[Tensor] = deque(maxlen=span)
+        start = 0
+        for start, frame in enumerate(frames, 1 - span):
+            window.append(frame)
+            if start >= 0 and start % step == 0:
+                yield start, self._pick(window)
+        if start < 0 or start % step:  # a video shorter than a clip, or the end of another
+            yield max(start, 0), self._pick(window)
+
+    def _pick(self, frames: Sequence[Tensor], start: int = 0) -> Tensor:
+        indices = clip_indices(start, self.clips.clip_len, self.clips.stride, len(frames))
+        return torch.stack([frames[i] for i in indices.tolist()])
+
+
+class _Strip:
+    """A few evenly spaced frames of a stream whose length nobody knows beforehand."""
+
+    def __init__(self) -> None:
+        self.count, self._step = 0, 1
+        self._kept: list[np.ndarray] = []
+
+    def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Pass all frames on, and keep a small copy of some."""
+        for frame in frames:
+            if self.count % self._step == 0:
+                self._kept.append(_small(frame))
+                if len(self._kept) > 4 * _PICTURES:
+                    self._kept, self._step = self._kept[::2], 2 * self._step
+            self.count += 1
+            yield frame
+
+    def pictures(self) -> tuple[np.ndarray, ...]:
+        """Return the first, the last kept and what lies evenly between, fewer of a short video."""
+        most = min(_PICTURES, len(self._kept))
+        picked = np.linspace(0, len(self._kept) - 1, most).round().astype(int)
+        return tuple(self._kept[i] for i in picked)
+
+
+def _small(frame: np.ndarray) -> np.ndarray:
+    """Return a frame no wider than a picture needs, with its aspect kept."""
+    height, width = frame.shape[:2]
+    if width <= _PICTURE_WIDTH:
+        return frame.copy()
+    size = (max(1, round(height * _PICTURE_WIDTH / width)), _PICTURE_WIDTH)
+    return resize(torch.from_numpy(frame[None]), size)[0].numpy()
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(
+            f"there is no device {name!r} here: choose cpu, or leave it away"
+        ) from error
+    return device

@@ -1,0 +1,1 @@
+"""What leaves the project: exported networks and the website."""

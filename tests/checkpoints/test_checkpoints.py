@@ -1,0 +1,104 @@
+"""Checkpoints: what is written comes back, heads are kept or replaced aloud, bad files say so."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from r21d_lib import checkpoints
+from r21d_lib.checkpoints import Card, load
+from r21d_lib.data.clips import ClipSettings
+from r21d_lib.errors import CheckpointError
+from r21d_lib.files import sha256
+from r21d_lib.models.networks import build_network
+
+CLASSES = ("jump", "run", "walk")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    net = build_network("r2plus1d", 10, num_classes=3, width=4, seed=1)
+    path = tmp_path / "net.safetensors"
+    checkpoints.save(
+        path, net, Card(net.settings, ClipSettings(), CLASSES, {"epochs": 3}, {"video@1": 0.5})
+    )
+    return net, path
+
+
+def test_round_trip(saved):
+    net, path = saved
+    loaded, report = checkpoints.load(path)
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[key]), key
+    assert report.head == "kept"
+    assert report.card.classes == CLASSES
+    assert report.card.accuracy == {"video@1": 0.5}
+    assert report.card.network == net.settings
+
+
+def test_the_head_is_kept_for_the_same_classes_only(saved):
+    net, path = saved
+    same, report = checkpoints.load(path, classes=CLASSES)
+    assert report.head == "kept"
+    assert torch.equal(same.fc.weight, net.fc.weight)
+    # As many classes, but others: the trap of loaders that compare only the number.
+    with pytest.raises(
+        CheckpointError, match=r"knows the 3 classes jump, run, walk, not the 3 classes"
+    ):
+        checkpoints.load(path, classes=("jump", "walk", "run"))
+    other, report = checkpoints.load(path, classes=("a", "b"), replace_head=True)
+    assert report.head == "replaced"
+    assert "replaced by a new one" in str(report)
+    assert other.fc.weight.shape[0] == 2
+    assert torch.equal(other.stem[0].weight, net.stem[0].weight)
+
+
+def test_a_card_must_describe_the_network(saved, tmp_path):
+    net, _ = saved
+    other = build_network("r3d", 10, num_classes=3, width=4)
+    with pytest.raises(CheckpointError, match="describes another network"):
+        checkpoints.save(tmp_path / "x.safetensors", other, Card(net.settings, ClipSettings(), CLASSES))
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_missing_damaged_and_foreign_files(saved, tmp_path):
+    _, path = saved
+    with pytest.raises(CheckpointError, match="no checkpoint nowhere"):
+        checkpoints.load("nowhere")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        checkpoints.load(cut)
+    import safetensors.torch
+
+    foreign = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(1)}, foreign)
+    with pytest.raises(
+        CheckpointError, match=r"stem\.0\.weight is missing: this is no network of the paper"
+    ):
+        checkpoints.load(foreign)
+
+
+def test_the_shipped_checkpoint_is_whole_small_and_described():
+    assert checkpoints.shipped() == ["r2plus1d_10_figures"]
+    path = checkpoints.SHIPPED / "r2plus1d_10_figures.safetensors"
+    beside = json.loads(path.with_suffix(".json").read_text())
+    assert path.stat().st_size <= 5_000_000
+    assert beside["sha256"] == sha256(path)
+    net, report = checkpoints.load("r2plus1d_10_figures")
+    assert report.card.accuracy == beside["accuracy"]
+    assert report.card.accuracy["video@1"] > 0.9
+    assert net.settings.name == "r2plus1d"
+
+
+def test_an_altered_shipped_file_is_refused(tmp_path, monkeypatch):
+    for path in checkpoints.SHIPPED.iterdir():
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(load, "SHIPPED", tmp_path)
+    target = tmp_path / "r2plus1d_10_figures.safetensors"
+    data = bytearray(target.read_bytes())
+    data[-1] ^= 1
+    target.write_bytes(data)
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        checkpoints.load("r2plus1d_10_figures")

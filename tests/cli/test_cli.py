@@ -1,0 +1,96 @@
+"""The command as a user types it: help, what it writes, and one line and exit 2 for what is wrong."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from r21d_lib.cli.main import app
+
+
+def test_the_script_is_installed_and_answers_at_once():
+    script = Path(sys.executable).with_name("r21d")
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - started)
+        assert "reproduce" in done.stdout
+    # Half a second on a quiet machine; the rest is for one that is busy. torch alone takes seconds.
+    assert min(seconds) < 1.0, seconds
+
+
+def test_every_command_explains_itself_with_an_example(r21d):
+    overview = r21d("--help").stdout
+    commands = typer.main.get_command(app).commands
+    assert {"reproduce", "train", "evaluate", "predict", "live", "export", "site"} <= set(commands)
+    for command in commands:
+        assert command in overview
+        assert "r21d " + command in r21d(command, "--help").stdout.split("Example", 1)[1]
+
+
+def test_splits_writes_the_projects_form(r21d, tmp_path):
+    source = tmp_path / "official"
+    source.mkdir()
+    for split in (1, 2, 3):
+        (source / f"jump_test_split{split}.txt").write_text("a.avi 1 \nb (c)!.avi 2 \nd.avi 0 \n")
+    done = r21d("splits", source, "--name", "mine", "--to", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine" / "classes.txt").read_text() == "jump\n"
+    rows = (tmp_path / "mine" / "split2.csv").read_text()
+    assert rows == "video,subset\njump/a.avi,train\njump/b (c)!.avi,test\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "demo"], "no recipe is called 'demo': choose figures_finetune, "),
+        (["train", "hmdb51_finetune"], "set R21D_HMDB51"),
+        (["train", "small_finetune"], "needs a data set: give data=FOLDER"),
+        (["train", "small_finetune", "data=nowhere"], "make it with `r21d prepare listed"),
+        (["train", "small_finetune", "epoch=3"], "has no field 'epoch': did you mean epochs?"),
+        (
+            ["train", "small_finetune", "epochs=many"],
+            "training.epochs: input should be a valid integer",
+        ),
+        (["train", "small_finetune", "epochs"], "'epochs' changes nothing: give key=value"),
+        (["train", "none.toml"], "none.toml cannot be read as a recipe"),
+        (["recipes", "small_finetune", "crop=9999"], "a crop of 9999 does not fit"),
+        (["evaluate", "nowhere.safetensors", "--data", "hmdb51"], "set R21D_HMDB51"),
+        (["evaluate", "a", "b", "--scores", "c.npz"], "--scores names one file"),
+        (["prepare", "ucf101", "somewhere"], "no data set 'ucf101' is known here"),
+        (["prepare", "listed", "none.csv"], "no list none.csv"),
+        (["reproduce", "99_none"], "no notebook is called '99_none'"),
+        (["splits", "no/such/folder", "--name", "x"], "give the folder of official lists"),
+    ],
+)
+def test_wrong_requests_give_one_line_and_exit_2(r21d, arguments, message):
+    done = r21d(*arguments, R21D_HMDB51="")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_for_other_classes_is_refused(r21d, tmp_path):
+    videos = tmp_path / "hmdb51"
+    videos.mkdir()
+    done = r21d("evaluate", "r2plus1d_10_figures", "--data", "hmdb51", R21D_HMDB51=str(videos))
+    assert done.returncode == 2
+    assert "brush_hair holds no clip" in done.stderr
+
+
+def test_recipes_are_listed_and_every_field_is_explained(r21d):
+    listed = r21d("recipes").stdout
+    for name in ("hmdb51_finetune", "hmdb51_finetune_modern", "hmdb51_scratch", "kinetics400_scratch"):
+        assert name in listed
+    told = r21d("recipes", "hmdb51_finetune", "batch_size=4").stdout
+    assert "batch_size = 4" in told
+    assert "learning_rate = 0.0016" in told
+    fields = [line for line in told.splitlines() if " = " in line and not line.startswith(" ")]
+    assert len(fields) >= 35
+    explained = [line for line in told.splitlines() if line.startswith("    ")]
+    assert len(explained) == len(fields)

@@ -1,0 +1,52 @@
+"""One process of the test of several: trains, scores, and writes down what it saw."""
+
+import json
+import sys
+from pathlib import Path
+
+from accelerate import PartialState
+
+from r21d_lib.data.cache import prepare
+from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.lists import VideoList
+from r21d_lib.evaluation.protocol import score_videos
+from r21d_lib.models.networks import build_network
+from r21d_lib.training import TrainingSettings, train
+
+CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
+
+
+def main(folder: Path, accumulate: int) -> None:
+    listed = json.loads((folder / "list.json").read_text())
+    videos = VideoList(
+        listed["name"],
+        tuple(listed["classes"]),
+        Path(listed["root"]),
+        tuple(listed["names"]),
+        tuple(listed["labels"]),
+    )
+    state = PartialState(cpu=True)
+    with state.main_process_first():
+        prepared = prepare(videos, folder / "cache", size=CLIPS.resize, workers=1)
+    settings = TrainingSettings(
+        epochs=3, batch_size=2, accumulate=accumulate, learning_rate=0.02, reference_batch=4
+    )
+    network = build_network("r3d", 10, num_classes=2, width=4, seed=0)
+    run = folder / f"run_{state.num_processes}"
+    history = train(
+        network, prepared, run, clips=CLIPS, settings=settings, validation=prepared, progress=False
+    )
+    scores = score_videos(network, prepared, CLIPS, num_clips=3, progress=False)
+    result = {
+        "processes": state.num_processes,
+        "history": history.drop(columns="seconds").to_dict("list"),
+        "names": scores.names,
+        "probabilities": scores.probabilities.tolist(),
+    }
+    (folder / f"world{state.num_processes}_rank{state.process_index}.json").write_text(
+        json.dumps(result)
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

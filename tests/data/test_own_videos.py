@@ -1,0 +1,195 @@
+"""Your own videos: every form of list, what can be wrong with one, and a whole run from it."""
+
+import csv
+import json
+
+import pytest
+
+from r21d_lib.cli.main import app
+from r21d_lib.data import csv_lists, video
+from r21d_lib.data.cache import prepare
+from r21d_lib.data.catalog import open_videos
+from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.sampling import TestClips
+from r21d_lib.errors import DatasetError
+from r21d_lib.training import run as runs
+
+
+@pytest.fixture
+def files(tmp_path, make_frames):
+    """Six videos of two classes, in folders that are not their classes."""
+    root = tmp_path / "source"
+    for day in ("monday (1)", "tuesday #2"):
+        for take in range(3):
+            video.write(root / day / f"take {take}.avi", make_frames(10 + take))
+    return root
+
+
+NAMES = [f"{day}/take {take}.avi" for day in ("monday (1)", "tuesday #2") for take in range(3)]
+
+
+def write(path, header, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def test_codes_of_three_splits(files, tmp_path):
+    rows = [
+        (name, "fall" if i < 3 else "rise", 1 + i % 2, 2 - i % 2, 0) for i, name in enumerate(NAMES)
+    ]
+    path = write(tmp_path / "l.csv", ["video", "label_name", "split1", "split2", "split3"], rows)
+    counts = csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    assert {k: dict(v) for k, v in counts.items()} == {
+        1: {"train": 3, "test": 3},
+        2: {"train": 3, "test": 3},
+    }
+    train = csv_lists.load(tmp_path / "mine", split=1, part="train")
+    assert train.classes == ("fall", "rise")
+    assert len(train) == 3
+    assert video.decode(train.path(0)).shape[1:] == (48, 64, 3)
+    # Both folders hold a "take 0.avi", and here they are of different classes.
+    test = csv_lists.load(tmp_path / "mine", split=2, part="test")
+    assert set(test.names) == set(train.names)
+
+
+def test_the_real_clips_have_their_official_counts(shared_data, tmp_path):
+    manifest = shared_data / "jhmdb" / "manifest.csv"
+    counts = csv_lists.make_folder([manifest], tmp_path / "jhmdb", videos=manifest.parent)
+    assert dict(counts[1]) == {"train": 430, "test": 175}  # one of the 606 has no code
+
+
+def test_files_of_one_name_in_one_class(files, tmp_path):
+    rows = [(name, "fall", "test" if i % 2 else "train") for i, name in enumerate(NAMES)]
+    path = write(tmp_path / "l.csv", ["video", "class", "subset"], rows)
+    csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    names = csv_lists.load(tmp_path / "mine", split=1, part="train").names
+    assert names == ("fall/take 0.avi", "fall/take 2.avi", "fall/tuesday #2__take 1.avi")
+
+
+def test_the_old_form_with_numbers_and_starts(files, tmp_path):
+    header = ["org_video", "label", "start_frm", "video_id"]
+    train = write(tmp_path / "a.csv", header[:2], [(files / NAMES[i], i // 2) for i in range(4)])
+    rows = [(files / NAMES[i], i - 4, start, i) for i in (4, 5) for start in (0, 3, 6)]
+    test = write(tmp_path / "b.csv", header, rows)
+    csv_lists.make_folder(
+        [train], tmp_path / "kinetics", videos=tmp_path, test=[test], labels=["abseiling", "zumba"]
+    )
+    listed = csv_lists.load(tmp_path / "kinetics", split=1, part="test")
+    assert listed.classes == ("abseiling", "zumba")
+    assert listed.labels == (0, 1)
+    assert listed.starts == ((0, 3, 6), (0, 3, 6))
+    prepared = prepare(listed, tmp_path / "cache", size=(24, 32))
+    clips, _, _ = TestClips(prepared, ClipSettings(clip_len=2, resize=(24, 32), crop=24))[0]
+    assert clips.shape[0] == 3
+    assert (clips[1, 0].numpy() == prepared.frames(0)[3]).all()
+    assert csv_lists.load(tmp_path / "kinetics", split=1, part="train").starts is None
+
+
+HEADER = ["video", "label", "subset"]
+GOOD = [(NAMES[0], "fall", "train"), (NAMES[1], "fall", "test")]
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        (["name", "label"], [], r"l\.csv has no column video or org_video"),
+        (["video", "kind"], [], "has no column label_name or class or label"),
+        (HEADER, [], "name no video"),
+        (HEADER, GOOD[:1], "split 1 has no test video: .* with --test"),
+        (
+            HEADER,
+            [*GOOD, GOOD[0]],
+            r"line 4: monday \(1\)/take 0\.avi is listed twice, before in .*line 2",
+        ),
+        (HEADER, [*GOOD, (NAMES[0], "fall", "test")], "line 4: .* is listed twice"),
+        (HEADER, [*GOOD, ("gone.avi", "fall", "test")], r"line 4: there is no video .*gone\.avi"),
+        (HEADER, [*GOOD, (NAMES[2], "", "test")], "line 4: expected a video and its class"),
+        (HEADER, [*GOOD, (NAMES[2], "fall", "validation")], "line 4: subset must be train or test"),
+        (HEADER, [(n, "3", s) for n, _, s in GOOD], "give the names in a file with --labels"),
+        (HEADER, [*GOOD, (NAMES[2], "../up", "test")], "cannot be a folder's name"),
+        (
+            ["video", "label", "split1"],
+            [(NAMES[0], "fall", "9")],
+            "line 2: a split's code must be 0, 1 or 2",
+        ),
+    ],
+)
+def test_lists_that_are_wrong(files, tmp_path, header, rows, message):
+    path = write(tmp_path / "l.csv", header, rows)
+    with pytest.raises(DatasetError, match=message) as caught:
+        csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "mine").exists()
+    assert not list(tmp_path.glob(".mine*"))
+
+
+def test_a_label_that_the_file_of_labels_does_not_have(files, tmp_path):
+    path = write(tmp_path / "l.csv", HEADER, [(NAMES[0], "7", "train"), (NAMES[1], "0", "test")])
+    with pytest.raises(DatasetError, match="line 2: no class '7' in the file of --labels"):
+        csv_lists.make_folder([path], tmp_path / "mine", videos=files, labels=["fall", "rise"])
+
+
+def test_a_folder_that_is_something_else_is_not_replaced(files, tmp_path):
+    path = write(tmp_path / "l.csv", HEADER, GOOD)
+    with pytest.raises(DatasetError, match="exists and is no data set"):
+        csv_lists.make_folder([path], files, videos=files)
+    assert len(list(files.rglob("*.avi"))) == 6
+    csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    csv_lists.make_folder([path], tmp_path / "mine", videos=files)  # its own, again
+
+
+def test_a_list_as_long_as_kinetics(tmp_path):
+    """240,000 rows are read in seconds; the files are one, linked under many names."""
+    import time
+
+    videos_folder = tmp_path / "v"
+    videos_folder.mkdir()
+    (videos_folder / "one.avi").write_bytes(b"x")
+    rows = {}
+    path = write(
+        tmp_path / "l.csv",
+        ["org_video", "label"],
+        [(f"{i:06}.avi", i % 400) for i in range(240_000)],
+    )
+    started = time.perf_counter()
+    csv_lists._read(path, "train", rows)
+    assert len(rows) == 240_000
+    assert time.perf_counter() - started < 10
+
+
+def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, monkeypatch):
+    """What the README tells people to do with their own videos."""
+    from typer.testing import CliRunner
+
+    for module in (
+        "r21d_lib.cli.data",
+        "r21d_lib.training.run",
+        "r21d_lib.training.recipes",
+        "r21d_lib.data.catalog",
+    ):
+        monkeypatch.setattr(f"{module}.BUILD", tmp_path / "build")
+    rows = [
+        (name, "fall" if i < 3 else "rise", 2 if i in (2, 5) else 1) for i, name in enumerate(NAMES)
+    ]
+    path = write(tmp_path / "l.csv", ["video", "label", "split1"], rows)
+
+    def r21d(*arguments):
+        result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    said = r21d("prepare", "listed", path, "--videos", files, "--name", "mine")
+    assert "split 1: 4 training and 2 test videos" in said
+    r21d("train", "small_scratch", "data=mine", "epochs=1", "batch_size=2", "width=4", "network=r3d")
+    (run,) = (tmp_path / "build" / "runs").iterdir()
+    assert run.name == "small_scratch_mine_r3d_split1_seed0"
+    assert json.loads((run / "recipe.json").read_text())["training"]["epochs"] == 1
+    assert runs.read_recipe(run).width == 4
+    said = r21d("evaluate", run, "--clips", 3)
+    assert "split 1, 2 videos" in said
+    assert "video@1" in said
+    assert (run / "scores_split1.npz").is_file()
+    said = r21d("evaluate", run, run, "--dense-step", 2, "--crops", 3)
+    assert "mean" in said
+    assert open_videos("mine", split=1, part="test").name == "mine split 1 test"

@@ -1,0 +1,207 @@
+"""The protocol's numbers on scores made by hand, intervals against a table, and the scores file."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from r21d_lib import evaluation
+from r21d_lib.data import hmdb51, lists
+from r21d_lib.data.cache import prepare
+from r21d_lib.data.clips import ClipSettings, dense_starts, three_crops, to_network
+from r21d_lib.errors import DatasetError, SettingsError
+from r21d_lib.evaluation.protocol import score_videos
+from r21d_lib.evaluation.scores import Scores
+from r21d_lib.models.networks import build_network
+
+CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
+
+
+@pytest.fixture
+def scores():
+    # Three videos of two clips, three classes. Video 0: one clip wrong, mean right. Video 1: right.
+    # Video 2: one clip right, mean wrong.
+    probabilities = np.array(
+        [
+            [[0.9, 0.05, 0.05], [0.4, 0.5, 0.1]],
+            [[0.1, 0.8, 0.1], [0.2, 0.6, 0.2]],
+            [[0.3, 0.3, 0.4], [0.8, 0.1, 0.1]],
+        ],
+        np.float16,
+    )
+    return Scores(("a/0", "b/1", "c/2"), np.array([0, 1, 2]), ("a", "b", "c"), probabilities)
+
+
+def test_clip_and_video_accuracy_differ(scores):
+    assert evaluation.clip_accuracy(scores) == pytest.approx(4 / 6)
+    assert evaluation.video_accuracy(scores) == pytest.approx(2 / 3)
+    assert evaluation.video_accuracy(scores, top=2) == pytest.approx(1.0)
+    assert evaluation.summary(scores)["video@5"] == 1.0  # of three classes
+
+
+def test_confusion_has_true_classes_in_rows(scores):
+    assert evaluation.confusion(scores).tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_per_class(scores):
+    table = evaluation.per_class(scores).set_index("class")
+    assert table["correct"].tolist() == [1, 1, 0]
+    assert table["mistaken_for"].tolist() == ["", "", "a"]
+    assert (table["low"] <= table["accuracy"]).all()
+    assert (table["accuracy"] <= table["high"]).all()
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (28, 30, 0.7868, 0.9815), (50, 100, 0.4038, 0.5962)],
+)
+def test_wilson_interval(correct, total, low, high):
+    assert evaluation.wilson_interval(correct, total) == pytest.approx((low, high), abs=2e-4)
+
+
+def test_no_videos_say_nothing():
+    assert evaluation.wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_the_file_gives_the_same_numbers(scores, tmp_path):
+    scores.save(tmp_path / "scores.npz")
+    again = Scores.load(tmp_path / "scores.npz")
+    assert again.probabilities.dtype == np.float16
+    assert evaluation.summary(again) == evaluation.summary(scores)
+    assert again.names == scores.names
+
+
+def test_files_that_are_no_scores(tmp_path):
+    with pytest.raises(DatasetError, match="evaluate a checkpoint first"):
+        Scores.load(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("text")
+    with pytest.raises(DatasetError, match="not a scores file"):
+        Scores.load(tmp_path / "text.npz")
+
+
+def test_shapes_must_fit(scores):
+    with pytest.raises(DatasetError, match="do not fit"):
+        Scores(scores.names[:2], scores.labels, scores.classes, scores.probabilities)
+
+
+@pytest.fixture(scope="module")
+def videos(tiny_dataset, tmp_path_factory):
+    return prepare(tiny_dataset, tmp_path_factory.mktemp("cache"), size=(24, 32))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_network("r2plus1d", 10, num_classes=2, width=4, seed=0).eval()
+
+
+def test_ten_uniform_centre_crops_are_the_default(network, videos):
+    """The paper's protocol, once more by hand."""
+    scores = score_videos(network, videos, CLIPS, progress=False)
+    assert scores.probabilities.shape == (8, 10, 2)
+    frames = torch.from_numpy(videos.frames(3))  # 19 of them, a clip spans 7
+    starts = [i * 12 // 9 for i in range(10)]
+    clips = torch.stack([frames[s : s + 7 : 2] for s in starts])
+    with torch.inference_mode():
+        expected = network(to_network(clips, CLIPS)).softmax(1).numpy()
+    np.testing.assert_allclose(scores.probabilities[3], expected, atol=1e-3)
+
+
+def test_the_batch_changes_no_score(network, videos):
+    one, other = (
+        score_videos(network, videos, CLIPS, batch_size=size, progress=False) for size in (3, 80)
+    )
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-3)
+
+
+def test_nothing_is_scored_twice_and_changes_are_noticed(network, videos, tmp_path):
+    file = tmp_path / "scores.npz"
+    first = evaluation.score_once(file, network, videos, CLIPS, num_clips=2)
+    written = file.stat().st_mtime_ns
+    again = evaluation.score_once(file, network, videos, CLIPS, num_clips=2)
+    assert file.stat().st_mtime_ns == written
+    assert np.array_equal(first.probabilities, again.probabilities)
+    assert np.array_equal(
+        first.probabilities, score_videos(network, videos, CLIPS, num_clips=2).probabilities
+    )
+    with torch.no_grad():
+        network.fc.weight[0, 0] += 1
+    changed = evaluation.score_once(file, network, videos, CLIPS, num_clips=2)
+    assert not np.array_equal(first.probabilities, changed.probabilities)
+    assert evaluation.score_once(file, network, videos, CLIPS, num_clips=3).probabilities.shape[1] == 3
+
+
+def test_dense_clips_are_more_in_a_long_video(network, videos):
+    scores = score_videos(network, videos, CLIPS, dense_step=2, progress=False)
+    expected = [len(dense_starts(frames, 7, 2)) for frames in [16, 17, 18, 19] * 2]
+    assert scores.clip_exists.sum(1).tolist() == expected == [5, 6, 6, 7] * 2
+    assert np.isfinite(scores.video_probabilities).all()
+    right = [
+        (scores.probabilities[v, :n].argmax(1) == scores.labels[v]) for v, n in enumerate(expected)
+    ]
+    assert evaluation.clip_accuracy(scores) == pytest.approx(np.concatenate(right).mean())
+
+
+def test_a_ragged_file_comes_back(network, videos, tmp_path):
+    scores = score_videos(network, videos, CLIPS, dense_step=3, progress=False)
+    scores.save(tmp_path / "scores.npz")
+    again = Scores.load(tmp_path / "scores.npz")
+    np.testing.assert_array_equal(again.probabilities, scores.probabilities)
+
+
+@pytest.mark.parametrize("shape", [(24, 32), (32, 24)])
+def test_three_crops_are_both_ends_and_the_middle(shape):
+    clips = torch.arange(2 * 24 * 32).view(1, 2, *shape, 1).expand(-1, -1, -1, -1, 3)
+    squares = three_crops(clips, 24)
+    assert squares.shape == (3, 2, 24, 24, 3)
+    along = 3 if shape == (24, 32) else 2
+    for square, start in zip(squares, (0, 4, 8), strict=True):
+        assert torch.equal(square, clips.narrow(along, start, 24)[0])
+
+
+def test_three_crops_are_averaged(network, videos):
+    narrow = dataclasses.replace(CLIPS, crop=16)
+    scores = score_videos(network, videos, narrow, num_clips=2, crops=3, progress=False)
+    assert scores.probabilities.shape == (8, 2, 2)
+    first = torch.from_numpy(videos.frames(0))[:7:2][None]
+    with torch.inference_mode():
+        squares = to_network(three_crops(first, 16), narrow)
+        expected = network(squares).softmax(1).mean(0).numpy()
+    np.testing.assert_allclose(scores.probabilities[0, 0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("values", [dict(crops=2), dict(dense_step=0)])
+def test_views_that_make_no_sense(network, videos, values):
+    with pytest.raises(SettingsError):
+        score_videos(network, videos, CLIPS, progress=False, **values)
+
+
+def test_a_network_of_other_classes_is_refused(videos):
+    with pytest.raises(DatasetError, match="scores 5 classes and tiny has 2"):
+        score_videos(build_network("r3d", 10, num_classes=5, width=4), videos, CLIPS)
+
+
+def test_scores_that_are_no_numbers_are_refused(videos):
+    network = build_network("r3d", 10, num_classes=2, width=4)
+    torch.nn.init.constant_(network.fc.bias, float("nan"))
+    with pytest.raises(DatasetError, match=r"8 of 8 videos have no finite score, first left/"):
+        score_videos(network, videos, CLIPS, progress=False)
+
+
+def test_mean_of_splits(scores):
+    better = dataclasses.replace(scores, labels=np.array([0, 1, 0]))
+    table = evaluation.mean_of_splits({1: scores, 2: better})
+    assert list(table.index) == ["split 1", "split 2", "mean"]
+    assert table["video@1"].tolist() == pytest.approx([2 / 3, 1.0, 5 / 6])
+    assert table["videos"].tolist() == [3, 3, 6]
+    low, high = evaluation.wilson_interval(5, 6)
+    assert table.loc["mean", ["low", "high"]].tolist() == pytest.approx([low, high])
+
+
+def test_a_list_of_another_size_is_not_scored_as_hmdb51(tmp_path, monkeypatch):
+    """1,530 videos, or none."""
+    classes, parts = lists.read_split(hmdb51.lists.FOLDER, 2)
+    lists.write_split(tmp_path, 2, classes, dict(list(parts.items())[:-1]))
+    monkeypatch.setattr(hmdb51.lists, "FOLDER", tmp_path)
+    with pytest.raises(DatasetError, match="29 test videos of wave, HMDB51 has 30"):
+        hmdb51.load(tmp_path, split=2, part="test")

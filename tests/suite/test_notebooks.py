@@ -1,0 +1,159 @@
+"""The notebooks: how they are built, and that all of them run and agree with the recorded numbers."""
+
+import ast
+
+import nbformat
+import numpy as np
+import pytest
+
+from r21d_lib.suite import runner
+
+PATHS = sorted(runner.NOTEBOOK_FOLDER.glob("*.ipynb"))
+
+
+def test_the_runner_knows_all_of_them():
+    assert [p.stem for p in PATHS] == list(runner.NOTEBOOKS)
+    for name, needs in runner.NOTEBOOKS.items():
+        earlier = list(runner.NOTEBOOKS)[: list(runner.NOTEBOOKS).index(name)]
+        assert set(needs) <= set(earlier)
+
+
+@pytest.fixture(params=PATHS, ids=lambda p: p.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def test_form(notebook, path):
+    assert notebook.cells[0].source.startswith(f"# {path.stem[:2]}. ")
+    assert "**" in notebook.cells[0].source, "the question"
+    text = sum(c.cell_type == "markdown" for c in notebook.cells)
+    assert 0.4 <= text / len(notebook.cells) <= 0.65
+    assert path.stat().st_size <= 1_000_000
+    first = next(c for c in notebook.cells if c.cell_type == "code")
+    assert first.metadata.get("tags") == ["parameters"]
+    names = []
+    for statement in ast.parse(first.source).body:
+        assert isinstance(statement, ast.AnnAssign)
+        assert isinstance(statement.value, ast.Constant)
+        names.append(statement.target.id)
+    assert names[:2] == ["profile", "seed"]
+    for line in first.source.splitlines():
+        assert line.count("=") == 1, "papermill reads no parameter whose comment holds '='"
+
+
+def test_code_is_short_and_plain(notebook):
+    for cell in (c for c in notebook.cells if c.cell_type == "code"):
+        ast.parse(cell.source)  # no magics, no shell
+        lines = cell.source.splitlines()
+        assert len(lines) <= 30
+        assert max(map(len, lines)) <= 88
+
+
+def test_links_lead_somewhere(notebook, path):
+    import re
+
+    for cell in (c for c in notebook.cells if c.cell_type == "markdown"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
+            assert (path.parent / target).exists(), target
+
+
+def test_it_is_stored_as_published(notebook):
+    stored = nbformat.writes(notebook)
+    assert nbformat.writes(runner.clean(notebook)) == stored, "run r21d reproduce --publish"
+    pictures = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if {"image/png", "image/jpeg"} & output.get("data", {}).keys()
+    ]
+    assert len(pictures) >= 2, "a reader without a kernel sees nothing"
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error"
+
+
+def test_its_outputs_are_of_its_code(notebook):
+    stored = notebook.metadata.get("code_sha256")
+    assert stored == runner.checksum(notebook), "run r21d reproduce --publish"
+
+
+def test_exercises_have_solutions_that_check_themselves(notebook):
+    texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    questions = sum(text.count("<summary>Solution</summary>") for text in texts)
+    solutions = runner.solutions(notebook)
+    assert 3 <= questions <= 4
+    assert len(solutions) == questions
+    for code in solutions:
+        assert any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(code)))
+
+
+def test_it_opens_and_closes_as_all_do(notebook, path):
+    texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    for row in ("| You will |", "| You need |", "| Time |", "| Paper |"):
+        assert row in texts[1]
+    for other in runner.NOTEBOOKS:
+        assert (f"**{other[:2]}**" if other == path.stem else f"({other}.ipynb)") in texts[1]
+    assert texts[-1].startswith("## Summary")
+    assert f"build/results/{path.stem}.json" in texts[-1]
+    code = [c.source for c in notebook.cells if c.cell_type == "code"]
+    assert "write_results" in code[-1]
+    assert np.median([len(source.splitlines()) for source in code]) <= 15
+
+
+def test_the_factorized_convolution_of_the_notebook_is_the_librarys():
+    import torch
+    import torch.nn.functional as F
+
+    from r21d_lib.models.convolutions import Conv2Plus1d
+
+    path = runner.NOTEBOOK_FOLDER / "02_spatiotemporal_convolutions.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    source = next(c.source for c in cells if c.source.startswith("def conv2plus1d"))
+    names = {"F": F}
+    exec(source, names)
+    module = Conv2Plus1d(5, 7).eval()
+    space, norm, _, time = module
+    norm.running_mean.uniform_(-1, 1)
+    norm.running_var.uniform_(0.5, 2)
+    x = torch.randn(2, 5, 6, 9, 9)
+    statistics = (norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)
+    mine = names["conv2plus1d"](x, space.weight, statistics, time.weight)
+    torch.testing.assert_close(mine, module(x), rtol=1e-5, atol=1e-5)
+
+
+def test_widgets_still_redraw_after_all_cells_have_run(notebook):
+    """A slider's function reads names when it is moved, so no later cell may give them anew."""
+    trees = [ast.parse(c.source) for c in notebook.cells if c.cell_type == "code"]
+    bound = [
+        {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        for tree in trees
+    ]
+    for index, tree in enumerate(trees):
+        if "widgets.explore" not in ast.unparse(tree):
+            continue
+        for function in (n for n in tree.body if isinstance(n, ast.FunctionDef)):
+            read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
+            assert not read & set().union(*bound[index + 1 :]), function.name
+
+
+@pytest.mark.notebooks
+@pytest.mark.timeout(3000)
+def test_all_run_and_agree_with_the_recorded_numbers():
+    outcomes = runner.reproduce(progress=False)
+    print(runner.table(outcomes))
+    assert {o.name: (o.status, o.problems) for o in outcomes} == {
+        name: ("passed", []) for name in runner.NOTEBOOKS
+    }
+    assert all(o.compared > 0 for o in outcomes)
+    assert max(o.peak_mb for o in outcomes) < runner.MEMORY_LIMIT_MB
+    from r21d_lib.files import BUILD
+    from r21d_lib.suite import results
+
+    values = results.read_results(BUILD / "results" / "06_finetune_hmdb51.json")["values"]
+    assert values["finetuned"]["video@1"] >= 0.9
+    assert values["finetuned"]["video@1"] > values["from scratch"]["video@1"]

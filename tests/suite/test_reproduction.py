@@ -1,0 +1,194 @@
+"""The runner, on small notebooks that it really executes: order, failures, drift, parameters."""
+
+import json
+import os
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from r21d_lib.errors import SettingsError
+from r21d_lib.suite import runner
+
+TABLE = {"a_good": (), "b_bad": (), "c_needs_bad": ("b_bad",), "d_needs_good": ("a_good",)}
+CODE = {
+    "a_good": "from r21d_lib.suite.results import write_results\n"
+    "write_results('a_good', {'twice': 2 * number}, profile=profile, seed=0)",
+    "b_bad": "raise ValueError('it broke')",
+    "c_needs_bad": "1",
+    "d_needs_good": "from r21d_lib.suite.results import write_results\n"
+    "write_results('d_needs_good', {'x': 0.5}, profile=profile, seed=0)",
+}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    root = tmp_path_factory.mktemp("suite")
+    (root / "notebooks").mkdir()
+    (root / "recorded").mkdir()
+    for name, code in CODE.items():
+        first = new_code_cell("profile: str = 'figures'\nnumber: int = 3")
+        first.metadata["tags"] = ["parameters"]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        notebook = new_notebook(cells=[first, new_code_cell(code)], metadata=kernel)
+        nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
+    for name, values in (("a_good", {"twice": 6}), ("d_needs_good", {"x": 0.7})):
+        (root / "recorded" / f"{name}.json").write_text(json.dumps({"values": values}))
+    return root
+
+
+def run(suite, names=None, **options):
+    return runner.reproduce(
+        names,
+        notebooks=TABLE,
+        folder=suite / "notebooks",
+        output=suite / "build",
+        recorded=suite / "recorded",
+        progress=False,
+        **options,
+    )
+
+
+def test_a_failure_stops_its_dependants_and_a_drift_is_seen(suite):
+    outcomes = {o.name: o for o in run(suite)}
+    assert {name: o.status for name, o in outcomes.items()} == {
+        "a_good": "passed",
+        "b_bad": "failed",
+        "c_needs_bad": "skipped",
+        "d_needs_good": "drifted",
+    }
+    assert "ValueError: it broke" in outcomes["b_bad"].problems[0]
+    assert "x: recorded 0.7, measured 0.5" in outcomes["d_needs_good"].problems[0]
+    assert outcomes["a_good"].compared == 1
+    assert outcomes["a_good"].peak_mb > 20
+    for folder, suffix in (("executed", "ipynb"), ("html", "html")):
+        assert (suite / "build" / folder / f"a_good.{suffix}").stat().st_size > 500
+    text = runner.table(list(outcomes.values()))
+    assert "1 of 4 notebooks passed" in text
+    assert ": ValueError: it broke" in text
+
+
+def folded(code):
+    return (
+        f"1. A question?\n\n<details><summary>Solution</summary>\n\n```python\n{code}\n```\n</details>"
+    )
+
+
+@pytest.mark.parametrize(("code", "status"), [("assert number == 3", "passed"), ("assert 0", "failed")])
+def test_solutions_are_run_after_the_notebook_and_stay_folded(suite, tmp_path, code, status):
+    notebook = nbformat.read(suite / "notebooks" / "a_good.ipynb", as_version=4)
+    notebook.cells.append(new_markdown_cell(folded(code)))
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook, tmp_path / "notebooks" / "a_good.ipynb")
+    assert runner.solutions(notebook) == [f"{code}\n"]
+    (outcome,) = runner.reproduce(
+        ["a_good"],
+        notebooks={"a_good": ()},
+        folder=tmp_path / "notebooks",
+        output=tmp_path / "build",
+        recorded=suite / "recorded",
+        progress=False,
+    )
+    assert outcome.status == status, outcome.problems
+    executed = nbformat.read(tmp_path / "build" / "executed" / "a_good.ipynb", as_version=4)
+    appended = [c for c in executed.cells if "solution" in c.metadata.get("tags", [])]
+    assert len(appended) == (status == "failed")
+
+
+ARITHMETIC = """import os, torch
+from r21d_lib.results import write_results
+names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+values = {name: os.environ.get(name, "") for name in names}
+values["capability"] = torch.backends.cpu.get_cpu_capability()
+values["threads"] = torch.get_num_threads()
+write_results("arithmetic", values, profile=profile, seed=0)"""
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_kernels_compute_alike_everywhere_unless_asked_not_to(suite, tmp_path, monkeypatch, native):
+    """The variables count only if they are there before torch is imported."""
+    pinned = reproduction.pinned_arithmetic()
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("MKL_NUM_THREADS", "2")
+    notebook = nbformat.read(suite / "notebooks" / "a_good.ipynb", as_version=4)
+    notebook.cells[1].source = ARITHMETIC
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook, tmp_path / "notebooks" / "arithmetic.ipynb")
+    (outcome,) = reproduction.reproduce(
+        notebooks={"arithmetic": ()},
+        folder=tmp_path / "notebooks",
+        output=tmp_path / "build",
+        compare=False,
+        native=native,
+        progress=False,
+    )
+    assert outcome.status == "passed", outcome.problems
+    values = json.loads((tmp_path / "build" / "results" / "arithmetic.json").read_text())["values"]
+    assert values["threads"] == (2 if native else 1)
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        assert values[name] == ("" if native else pinned.get(name, ""))
+    if "ATEN_CPU_CAPABILITY" in pinned and not native:
+        assert values["capability"] == "AVX2"
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "fixed"),
+    [("x86_64", "AVX512", 4), ("AMD64", "AVX2", 4), ("x86_64", "DEFAULT", 2), ("arm64", "DEFAULT", 2)],
+)
+def test_a_machine_is_told_only_what_it_knows(monkeypatch, machine, capability, fixed):
+    monkeypatch.setattr(reproduction.platform, "machine", lambda: machine)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert len(reproduction.pinned_arithmetic()) == fixed
+
+
+def test_a_published_notebook_knows_the_code_that_was_run(suite, tmp_path):
+    run(suite, ["a_good"])
+    runner.publish_notebook(suite / "build" / "executed" / "a_good.ipynb", tmp_path)
+    published = nbformat.read(tmp_path / "a_good.ipynb", as_version=4)
+    assert published.metadata["code_sha256"] == runner.checksum(published)
+    published.cells[1].source += "  # changed"
+    assert published.metadata["code_sha256"] != runner.checksum(published)
+
+
+def test_parameters_reach_the_notebook_and_switch_the_comparison_off(suite):
+    (outcome,) = run(suite, ["a_good"], parameters={"number": 5})
+    assert outcome.status == "passed"
+    assert outcome.compared == 0
+    written = json.loads((suite / "build" / "results" / "a_good.json").read_text())
+    assert written["values"] == {"twice": 10}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(names=["nothing"]), "no notebook is called 'nothing'"),
+        (dict(profile="demo"), "no profile is called 'demo': choose figures or hmdb51"),
+        (dict(parameters={"nmber": 1}), "no notebook has a parameter 'nmber'"),
+    ],
+)
+def test_wrong_requests_run_nothing(suite, options, message):
+    with pytest.raises(SettingsError, match=message):
+        run(suite, **options)
+
+
+def test_cleaning_keeps_results_and_drops_noise():
+    outputs = [
+        new_output("stream", name="stdout", text="kept"),
+        new_output("stream", name="stderr", text="a bar"),
+        new_output("display_data", data={"image/png": "AAAA"}),
+        new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}}),
+        new_output("execute_result", data={"text/plain": "5"}, execution_count=7),
+    ]
+    cell = new_code_cell("x", outputs=outputs, execution_count=7)
+    cell.metadata = {"tags": ["parameters"], "papermill": {"duration": 1}}
+    injected = new_code_cell("y", metadata={"tags": ["injected-parameters"]})
+    clean = runner.clean(new_notebook(cells=[cell, injected], metadata={"widgets": {}}))
+    (only,) = clean.cells
+    assert [o.output_type for o in only.outputs] == ["stream", "display_data", "execute_result"]
+    assert only.execution_count is None
+    assert only.metadata == {"tags": ["parameters"]}
+    assert "widgets" not in clean.metadata
+    nbformat.validate(clean)
