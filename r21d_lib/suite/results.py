@@ -47,8 +47,10 @@ def write_results(name: str, values: Mapping[str, Any], *, profile: str, seed: i
 
 
 def provenance(**more: Any) -> dict[str, Any]:
-    """Return date, commit, versions, machine and this process's highest memory use so far [MB]."""
+    """Return date, commit, versions, machine, arithmetic and this process's memory at its peak [MB]."""
     import torch
+
+    from r21d_lib.suite import arithmetic
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -61,6 +63,7 @@ def provenance(**more: Any) -> dict[str, Any]:
         "r21d_lib": __version__,
         "machine": f"{_processor()}, {os.cpu_count()} cores"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        **arithmetic.describe(),
         # Linux counts kilobytes, macOS bytes.
         "peak_mb": round(peak / (1e6 if sys.platform == "darwin" else 1e3)),
     }
@@ -151,9 +154,11 @@ def _git(*arguments: str) -> str:
 
 
 def _processor() -> str:
+    """Return the processor's name with its family and model, as virtual machines shorten the name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        lines = (line.partition(":") for line in info.read_text().splitlines())
+        known = {key.strip(): value.strip() for key, _, value in lines}
+        if "model name" in known:
+            return f"{known['model name']} (family {known['cpu family']}, model {known['model']})"
     return platform.processor() or platform.machine()

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from tqdm.auto import tqdm
 
 from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.files import BUILD, REPOSITORY, whole_file
-from r21d_lib.suite import results
+from r21d_lib.suite import arithmetic, results
 from r21d_lib.suite.profiles import get_profile
 
 NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
@@ -40,10 +39,6 @@ SUITE = BUILD / "suite.json"
 MEMORY_LIMIT_MB = 2500
 CHECKSUM = "code_sha256"  # in a published notebook's metadata
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
-# What makes float32 sums the same on every x86-64 machine of the last ten years: one instruction set,
-# one thread. Only rounding differs without it, but training multiplies a rounding error.
-_THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 # The solutions of the exercises are folded away in the text. They are run after the last cell.
 _SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
 
@@ -89,7 +84,7 @@ def reproduce(
         compare: compares with them. They were measured with the profile figures and no further
             parameters, so nothing else is compared.
         native: gives the kernels all threads and instructions of this machine; without it they have
-            those of `pinned_arithmetic`, which the numbers were recorded with.
+            those of `arithmetic.pinned`, which the numbers were recorded with.
         progress: shows a bar a notebook, by cells.
 
     Raises:
@@ -106,7 +101,10 @@ def reproduce(
         raise SettingsError(
             f"no notebook has a parameter {sorted(unused)[0]!r}: see their first code cell"
         )
-    variables = {} if native else pinned_arithmetic()
+    variables = {
+        **({} if native else arithmetic.pinned()),
+        arithmetic.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
+    }
     outcomes: list[Outcome] = []
     stopped: set[str] = set()
     for name in chosen:
@@ -153,19 +151,6 @@ def main(
         write_suite(outcomes, SUITE, profile=profile)
     print(table(outcomes))
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
-
-
-def pinned_arithmetic() -> dict[str, str]:
-    """Return the environment that fixes a kernel's threads and, where it has AVX2, instruction set.
-
-    It counts only if it is there before torch starts. A processor without AVX2 (an Arm one, say) has
-    arithmetic of its own, and only its threads are fixed.
-    """
-    import torch
-
-    has_avx2 = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    on_x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return {**_THREADS, **_AVX2} if on_x86 and has_avx2 else dict(_THREADS)
 
 
 def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from r21d_lib.errors import SettingsError
-from r21d_lib.suite import runner
+from r21d_lib.suite import arithmetic, runner
 
 TABLE = {"a_good": (), "b_bad": (), "c_needs_bad": ("b_bad",), "d_needs_good": ("a_good",)}
 CODE = {
@@ -96,7 +96,7 @@ def test_solutions_are_run_after_the_notebook_and_stay_folded(suite, tmp_path, c
 
 
 ARITHMETIC = """import os, torch
-from r21d_lib.results import write_results
+from r21d_lib.suite.results import write_results
 names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 values = {name: os.environ.get(name, "") for name in names}
 values["capability"] = torch.backends.cpu.get_cpu_capability()
@@ -107,7 +107,7 @@ write_results("arithmetic", values, profile=profile, seed=0)"""
 @pytest.mark.parametrize("native", [False, True])
 def test_kernels_compute_alike_everywhere_unless_asked_not_to(suite, tmp_path, monkeypatch, native):
     """The variables count only if they are there before torch is imported."""
-    pinned = reproduction.pinned_arithmetic()
+    pinned = arithmetic.pinned()
     for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
@@ -116,7 +116,7 @@ def test_kernels_compute_alike_everywhere_unless_asked_not_to(suite, tmp_path, m
     notebook.cells[1].source = ARITHMETIC
     (tmp_path / "notebooks").mkdir()
     nbformat.write(notebook, tmp_path / "notebooks" / "arithmetic.ipynb")
-    (outcome,) = reproduction.reproduce(
+    (outcome,) = runner.reproduce(
         notebooks={"arithmetic": ()},
         folder=tmp_path / "notebooks",
         output=tmp_path / "build",
@@ -132,16 +132,6 @@ def test_kernels_compute_alike_everywhere_unless_asked_not_to(suite, tmp_path, m
     if "ATEN_CPU_CAPABILITY" in pinned and not native:
         assert values["capability"] == "AVX2"
     assert os.environ["OMP_NUM_THREADS"] == "2"
-
-
-@pytest.mark.parametrize(
-    ("machine", "capability", "fixed"),
-    [("x86_64", "AVX512", 4), ("AMD64", "AVX2", 4), ("x86_64", "DEFAULT", 2), ("arm64", "DEFAULT", 2)],
-)
-def test_a_machine_is_told_only_what_it_knows(monkeypatch, machine, capability, fixed):
-    monkeypatch.setattr(reproduction.platform, "machine", lambda: machine)
-    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
-    assert len(reproduction.pinned_arithmetic()) == fixed
 
 
 def test_a_published_notebook_knows_the_code_that_was_run(suite, tmp_path):

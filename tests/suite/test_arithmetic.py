@@ -1,0 +1,53 @@
+"""The fingerprint of a machine's arithmetic: it repeats, and another arithmetic has another one."""
+
+import pytest
+import torch
+
+from r21d_lib.suite import arithmetic, results
+
+
+def test_a_fingerprint_repeats_and_says_when_sums_are_rounded_otherwise():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one = arithmetic.fingerprint()
+        assert arithmetic.fingerprint() == one
+        assert len(one) == 16
+        torch.set_num_threads(3)  # the same instructions, sums in other portions
+        assert arithmetic.fingerprint() != one
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_pinned_fingerprint_is_that_of_a_process_of_its_own(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    pinned = arithmetic.fingerprint_of(native=False)
+    arithmetic.fingerprint_of.cache_clear()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert arithmetic.fingerprint_of(native=False) == pinned
+    if "ATEN_CPU_CAPABILITY" in arithmetic.pinned() and _has_avx512():
+        assert arithmetic.fingerprint_of(native=True) != pinned
+
+
+def _has_avx512():
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+def test_provenance_names_the_arithmetic(monkeypatch):
+    monkeypatch.setenv(arithmetic.FINGERPRINT_VARIABLE, "0123456789abcdef")
+    origin = results.provenance()
+    assert origin["fingerprint"] == "0123456789abcdef"
+    assert origin["threads"] == torch.get_num_threads()
+    assert origin["instruction_set"] == torch.backends.cpu.get_cpu_capability()
+    monkeypatch.delenv(arithmetic.FINGERPRINT_VARIABLE)
+    assert "fingerprint" not in results.provenance()
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "fixed"),
+    [("x86_64", "AVX512", 4), ("AMD64", "AVX2", 4), ("x86_64", "DEFAULT", 2), ("arm64", "DEFAULT", 2)],
+)
+def test_a_machine_is_told_only_what_it_knows(monkeypatch, machine, capability, fixed):
+    monkeypatch.setattr(arithmetic.platform, "machine", lambda: machine)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert len(arithmetic.pinned()) == fixed
