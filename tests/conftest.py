@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from r21d_lib.cli import main
+from r21d_lib.cli.main import main
 from r21d_lib.data import video
 from r21d_lib.data.lists import VideoList
 
@@ -78,7 +78,7 @@ def r21d(monkeypatch, capsys):
         capsys.readouterr()
         status = 0
         try:
-            main.main()
+            main()
         except SystemExit as stop:
             status = int(stop.code or 0)
         return subprocess.CompletedProcess(command, status, *capsys.readouterr())

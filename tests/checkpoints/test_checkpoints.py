@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
 
 from r21d_lib import checkpoints
-from r21d_lib.checkpoints import Card, load
+from r21d_lib.checkpoints import Card
 from r21d_lib.data.clips import ClipSettings
 from r21d_lib.errors import CheckpointError
 from r21d_lib.files import sha256
@@ -95,7 +96,7 @@ def test_the_shipped_checkpoint_is_whole_small_and_described():
 def test_an_altered_shipped_file_is_refused(tmp_path, monkeypatch):
     for path in checkpoints.SHIPPED.iterdir():
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(load, "SHIPPED", tmp_path)
+    monkeypatch.setattr(sys.modules["r21d_lib.checkpoints.load"], "SHIPPED", tmp_path)
     target = tmp_path / "r2plus1d_10_figures.safetensors"
     data = bytearray(target.read_bytes())
     data[-1] ^= 1

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -305,7 +306,7 @@ def test_a_published_name_loads_the_file_that_was_put_there(weights_folder):
 def test_a_download_is_checked(weights_folder, tmp_path, monkeypatch):
     import dataclasses
 
-    from r21d_lib.checkpoints import published
+    loading = sys.modules["r21d_lib.checkpoints.load"]
 
     source = tmp_path / "source.pth"
     torch.save(build_network("r3d", 10, num_classes=2, width=4).state_dict(), source)
@@ -313,7 +314,7 @@ def test_a_download_is_checked(weights_folder, tmp_path, monkeypatch):
 
     def served(file):
         changed = dataclasses.replace(entry, url=source.as_uri(), file=file)
-        monkeypatch.setattr(published, "published", lambda: {entry.name: changed})
+        monkeypatch.setattr(loading, "published", lambda: {entry.name: changed})
 
     served(f"net-{sha256(source)[:8]}.pth")
     net, _ = checkpoints.load(entry.name, file_classes=("a", "b"))

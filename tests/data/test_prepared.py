@@ -256,7 +256,7 @@ def test_a_read_only_disk_is_one_clear_line_and_can_be_read(copied, small_disk):
 PREPARE = """
 import sys
 from pathlib import Path
-from r21d_lib.datasets import prepared
+from r21d_lib.data import cache as prepared
 from r21d_lib.data.lists import VideoList
 prepared._SECONDS_A_TRANSACTION = 0.0  # so that a kill often hits the writing
 root, cache = map(Path, sys.argv[1:3])

@@ -10,6 +10,7 @@ from r21d_lib import evaluation
 from r21d_lib.data import hmdb51, lists
 from r21d_lib.data.cache import prepare
 from r21d_lib.data.clips import ClipSettings, dense_starts, three_crops, to_network
+from r21d_lib.data.hmdb51 import official
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.evaluation.protocol import score_videos
 from r21d_lib.evaluation.scores import Scores
@@ -200,8 +201,8 @@ def test_mean_of_splits(scores):
 
 def test_a_list_of_another_size_is_not_scored_as_hmdb51(tmp_path, monkeypatch):
     """1,530 videos, or none."""
-    classes, parts = lists.read_split(hmdb51.lists.FOLDER, 2)
+    classes, parts = lists.read_split(official.FOLDER, 2)
     lists.write_split(tmp_path, 2, classes, dict(list(parts.items())[:-1]))
-    monkeypatch.setattr(hmdb51.lists, "FOLDER", tmp_path)
+    monkeypatch.setattr(official, "FOLDER", tmp_path)
     with pytest.raises(DatasetError, match="29 test videos of wave, HMDB51 has 30"):
         hmdb51.load(tmp_path, split=2, part="test")

@@ -49,7 +49,7 @@ def test_the_logits_are_the_networks(name, depth, pool1):
 
 def test_it_scores_in_eval_mode_and_leaves_the_network_in_training():
     network = trained_like(build_network("r2plus1d", 10, num_classes=5, width=4, seed=0)).train()
-    fast = optimized(network)
+    fast = optimized(network, precision="float32")
     assert network.training
     clips = torch.randn(2, 3, 4, 24, 24)
     got = fast(clips)
@@ -63,9 +63,10 @@ def test_without_fused_layers_the_logits_are_the_same(monkeypatch):
     """Another torch, a build without oneDNN, or a card."""
     network = trained_like(build_network("r2plus1d", 10, num_classes=5, width=4, seed=0))
     clips = torch.randn(2, 3, 4, 24, 24)
-    wanted = optimized(network)(clips)
+    wanted = optimized(network, precision="float32")(clips)
     monkeypatch.setattr(inference, "_has_fused_layers", lambda dtype: False)
-    torch.testing.assert_close(optimized(network)(clips), wanted, atol=1e-4, rtol=1e-4)
+    plain = optimized(network, precision="float32")
+    torch.testing.assert_close(plain(clips), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_this_torch_has_fused_layers():

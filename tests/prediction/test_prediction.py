@@ -227,7 +227,8 @@ def test_activations(recognizer):
     assert shapes["layer3"] == (3, 64, 2, 8, 8)
     head = recognizer.network.fc(torch.from_numpy(found["final_avg"])).detach().numpy()
     np.testing.assert_allclose(head, found["logits"], atol=1e-5)
-    np.testing.assert_allclose(found["softmax"], recognizer.score(clips), atol=1e-4)
+    error = recognizer._fast.choice.largest_error or 1e-4  # where the fast copy is in bfloat16
+    np.testing.assert_allclose(found["softmax"], recognizer.score(clips), atol=error)
     with pytest.raises(SettingsError, match="no activation 'layer9'"):
         recognizer.activations(clips, ("layer9",))
 
