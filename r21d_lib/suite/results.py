@@ -1,18 +1,13 @@
-"""The numbers of a notebook: written with where they come from, and compared with recorded ones.
-
-A notebook writes build/results/<name>.json. tests/recorded/<name>.json holds the numbers to agree
-with, and for each of them how closely.
-"""
+"""The numbers of a notebook: written to build/results/<name>.json with where they come from."""
 
 import datetime
-import fnmatch
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,66 +76,6 @@ def read_results(path: Path) -> dict[str, Any]:
         raise DatasetError(f"no numbers {path}: run the notebook first") from error
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path} is damaged: run the notebook again") from error
-
-
-def compare(recorded: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
-    """Compare the values of a results file with the recorded ones.
-
-    Args:
-        recorded: {"values": ..., "tolerances": {pattern: tolerance}}. A pattern is a shell pattern
-            of the dotted name, the first that fits counts. A tolerance is {"abs": x}, {"rel": x},
-            {"at_least": x}, or null for what depends on the machine. Without one, integers, strings
-            and booleans must be equal and floats agree to 1e-6 of their size.
-        measured: {"values": ...}.
-
-    Returns:
-        One line for each disagreement, none if all agree.
-    """
-    expected, got = dict(_flat(recorded["values"])), dict(_flat(measured["values"]))
-    drift = [f"{key} is recorded and was not measured" for key in expected.keys() - got.keys()]
-    drift += [f"{key} was measured and is not recorded" for key in got.keys() - expected.keys()]
-    for key in sorted(expected.keys() & got.keys()):
-        tolerance = _tolerance(recorded.get("tolerances", {}), key, expected[key])
-        if tolerance is not None and not _agrees(expected[key], got[key], tolerance):
-            drift.append(f"{key}: recorded {expected[key]}, measured {got[key]}, allowed {tolerance}")
-    return sorted(drift)
-
-
-def count(content: Mapping[str, Any]) -> int:
-    """Return how many values a results or recorded file holds."""
-    return sum(1 for _ in _flat(content["values"]))
-
-
-def record(results: Path, recorded: Path) -> None:
-    """Make a results file the one to agree with; the tolerances that were recorded stay."""
-    content = read_results(results)
-    content["tolerances"] = read_results(recorded)["tolerances"] if recorded.is_file() else {}
-    with whole_file(recorded) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _tolerance(tolerances: Mapping[str, Any], key: str, value: Any) -> Mapping[str, float] | None:
-    for pattern, tolerance in tolerances.items():
-        if fnmatch.fnmatchcase(key, pattern):
-            return tolerance
-    return {"rel": 1e-6} if isinstance(value, float) else {"abs": 0}
-
-
-def _agrees(expected: Any, got: Any, tolerance: Mapping[str, float]) -> bool:
-    if isinstance(expected, str | bool) or not isinstance(got, int | float):
-        return expected == got
-    if "at_least" in tolerance:
-        return got >= tolerance["at_least"]
-    allowed = max(tolerance.get("abs", 0.0), tolerance.get("rel", 0.0) * abs(expected))
-    return abs(got - expected) <= allowed  # False for NaN, which agrees with nothing
 
 
 def _git(*arguments: str) -> str:

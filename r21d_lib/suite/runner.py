@@ -1,12 +1,10 @@
 """Runs the notebooks in order, headlessly, and checks their numbers: what `r21d reproduce` does."""
 
-import hashlib
 import json
 import logging
 import os
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from tqdm.auto import tqdm
 
 from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.files import BUILD, REPOSITORY, whole_file
-from r21d_lib.suite import arithmetic, results
+from r21d_lib.suite import arithmetic, comparison, copies, results
 from r21d_lib.suite.profiles import get_profile
 
 NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
@@ -37,10 +35,8 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
 }
 SUITE = BUILD / "suite.json"
 MEMORY_LIMIT_MB = 2500
-CHECKSUM = "code_sha256"  # in a published notebook's metadata
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
-# The solutions of the exercises are folded away in the text. They are run after the last cell.
-_SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
+_LOCK = "reproduce.lock"
 
 
 @dataclass
@@ -52,6 +48,7 @@ class Outcome:
     seconds: float = 0.0
     peak_mb: int | None = None
     compared: int = 0
+    comparison: str = "-"
     problems: list[str] = field(default_factory=list)
 
 
@@ -88,7 +85,8 @@ def reproduce(
         progress: shows a bar a notebook, by cells.
 
     Raises:
-        SettingsError: for an unknown notebook, profile or parameter, before anything runs.
+        SettingsError: for an unknown notebook, profile or parameter, or if another run writes into
+            `output`, before anything runs.
     """
     get_profile(profile)
     unknown = sorted(set(names or ()) - set(notebooks))
@@ -101,25 +99,33 @@ def reproduce(
         raise SettingsError(
             f"no notebook has a parameter {sorted(unused)[0]!r}: see their first code cell"
         )
-    variables = {
-        **({} if native else arithmetic.pinned()),
-        arithmetic.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
-    }
     outcomes: list[Outcome] = []
     stopped: set[str] = set()
-    for name in chosen:
-        needed = [need for need in notebooks[name] if need in stopped]
-        if needed:
-            outcome = Outcome(name, "skipped", problems=[f"it needs {needed[0]}, which did not pass"])
-        else:
-            with _environment(variables):
-                outcome = _run(folder, name, given[name], output, CELL_TIMEOUT_S[profile], progress)
-            if outcome.status == "passed":
-                comparable = compare and profile == "figures" and not parameters
-                _check(outcome, output, recorded if comparable else None)
-        if outcome.status in ("failed", "skipped"):
-            stopped.add(name)
-        outcomes.append(outcome)
+    with alone_in(output):
+        variables = {
+            **({} if native else arithmetic.pinned()),
+            arithmetic.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
+        }
+        for name in chosen:
+            needed = [need for need in notebooks[name] if need in stopped]
+            if needed:
+                outcome = Outcome(
+                    name, "skipped", problems=[f"it needs {needed[0]}, which did not pass"]
+                )
+            else:
+                with environment(variables):
+                    outcome = _run(
+                        folder,
+                        name,
+                        given[name],
+                        output,
+                        recorded if compare and profile == "figures" and not parameters else None,
+                        timeout=CELL_TIMEOUT_S[profile],
+                        progress=progress,
+                    )
+            if outcome.status in ("failed", "skipped"):
+                stopped.add(name)
+            outcomes.append(outcome)
     return outcomes
 
 
@@ -144,13 +150,36 @@ def main(
     for outcome in outcomes:
         if outcome.status == "passed" and record:
             file = f"{outcome.name}.json"
-            results.record(BUILD / "results" / file, results.RECORDED / file)
+            dropped = comparison.record(BUILD / "results" / file, results.RECORDED / file)
+            if dropped:
+                print(f"{outcome.name}: numbers changed, so {dropped} draws of the old ones are gone")
         if outcome.status == "passed" and publish:
-            publish_notebook(BUILD / "executed" / f"{outcome.name}.ipynb", NOTEBOOK_FOLDER)
+            copies.publish_notebook(BUILD / "executed" / f"{outcome.name}.ipynb", NOTEBOOK_FOLDER)
     if not names:
         write_suite(outcomes, SUITE, profile=profile)
     print(table(outcomes))
+    return exit_status(outcomes)
+
+
+def exit_status(outcomes: Sequence[Outcome]) -> int:
+    """Return 0 if all notebooks passed, 1 otherwise."""
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
+
+
+# What a newcomer is told below the table.
+_ABOUT_DRIFTS = f"""
+What a drifted number may mean. Compared by every digit, it differs because code, a recipe, data or a
+package has changed. Compared statistically, this processor rounds otherwise than the recorded one, and
+networks end elsewhere; {100 * comparison.COVERAGE:g}% of such runs stay within the interval.
+One number may be outside by chance, but several mean a change, too.
+What to do. Look at the copies in build/executed/, at `git status`, and at `pip list` beside
+constraints.txt. Until it is explained, do not rely on what a notebook's text says about that number. If
+the new one is right, `r21d reproduce NAME --record` makes it the one to agree with.
+"""
+_ABOUT_SPREAD = f"""
+No spread recorded: trained numbers of another processor are compared by recorded draws, and there are
+fewer than {comparison.FEWEST_DRAWS}, so they were not compared. `r21d reproduce --draws N` records N.
+"""
 
 
 def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> None:
@@ -173,65 +202,19 @@ def table(outcomes: Sequence[Outcome]) -> str:
             "seconds": [f"{o.seconds:.0f}" for o in outcomes],
             "peak MB": [o.peak_mb or "-" for o in outcomes],
             "numbers compared": [o.compared for o in outcomes],
+            "comparison": [o.comparison for o in outcomes],
         }
     )
     problems = [f"{o.name}: {problem}" for o in outcomes for problem in o.problems]
     seconds = sum(o.seconds for o in outcomes)
     passed = sum(o.status == "passed" for o in outcomes)
     closing = f"{passed} of {len(outcomes)} notebooks passed in {seconds / 60:.1f} minutes"
-    return "\n".join([rows.to_string(index=False), *problems, closing])
-
-
-def publish_notebook(executed: Path, folder: Path) -> None:
-    """Write an executed notebook back into `folder` with its texts and pictures, without its noise.
-
-    It keeps a checksum of its code, so that a later change without a run is noticed.
-    """
-    import nbformat
-
-    notebook = clean(nbformat.read(executed, as_version=4))
-    notebook.metadata[CHECKSUM] = checksum(notebook)
-    with whole_file(folder / executed.name) as partial:
-        nbformat.write(notebook, partial)
-
-
-def checksum(notebook: Any) -> str:
-    """Return the SHA-256 of a notebook's code, its solutions included."""
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    return hashlib.sha256("\n\n".join([*code, *solutions(notebook)]).encode()).hexdigest()
-
-
-def clean(notebook: Any) -> Any:
-    """Remove from a notebook what changes from run to run: counts, times, widget states, bars."""
-    kept_metadata = {k: v for k, v in notebook.metadata.items() if k == CHECKSUM}
-    notebook.metadata = {
-        **kept_metadata,
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    kept = []
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        if "injected-parameters" in tags:
-            continue
-        cell.metadata = {"tags": tags} if tags else {}
-        if cell.cell_type == "code":
-            cell.execution_count = None
-            cell.outputs = [o for o in cell.outputs if _is_kept(o)]
-            for output in cell.outputs:
-                output.pop("execution_count", None)
-                if output.output_type == "execute_result":
-                    output["execution_count"] = None
-        kept.append(cell)
-    notebook.cells = kept
-    return notebook
-
-
-def _is_kept(output: Any) -> bool:
-    """Tell a result from noise: standard error holds bars, a widget shows nothing without a kernel."""
-    if output.output_type == "stream":
-        return output.name == "stdout"
-    return "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+    notes = []
+    if any(o.status == "drifted" for o in outcomes):
+        notes.append(_ABOUT_DRIFTS)
+    if any(o.comparison == comparison.NO_SPREAD for o in outcomes):
+        notes.append(_ABOUT_SPREAD)
+    return "\n".join([rows.to_string(index=False), *problems, *notes, closing])
 
 
 def _parameters(folder: Path, name: str, profile: str, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,26 +230,52 @@ def _parameters(folder: Path, name: str, profile: str, more: Mapping[str, Any]) 
 
 
 def _run(
-    folder: Path, name: str, parameters: dict[str, Any], output: Path, timeout: int, progress: bool
+    folder: Path,
+    name: str,
+    parameters: dict[str, Any],
+    output: Path,
+    recorded: Path | None,
+    *,
+    timeout: int,
+    progress: bool,
 ) -> Outcome:
-    """Execute one notebook and write its copy and its page."""
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    """Execute one notebook, check its numbers, and put its copy and its page in place, whole."""
     executed = output / "executed" / f"{name}.ipynb"
-    executed.parent.mkdir(parents=True, exist_ok=True)
     stale = output / "results" / f"{name}.json"
     stale.unlink(missing_ok=True)
     tqdm.write(f"running {name}")
     started = time.perf_counter()
-    outcome = Outcome(name, "passed")
-    _write_with_solutions(folder / f"{name}.ipynb", executed)
+    with whole_file(executed) as partial:
+        copies.write_with_solutions(folder / f"{name}.ipynb", partial)
+        outcome = Outcome(name, "passed")
+        _execute(partial, outcome, folder, parameters, output / "results", timeout, progress)
+        outcome.seconds = time.perf_counter() - started
+        if outcome.status == "passed":
+            _check(outcome, output, recorded)
+        copies.finish(partial, status=outcome.status, comparison=outcome.comparison)
+    copies.write_page(executed, output / "html" / f"{name}.html")
+    return outcome
+
+
+def _execute(
+    copy: Path,
+    outcome: Outcome,
+    folder: Path,
+    parameters: dict[str, Any],
+    numbers: Path,
+    timeout: int,
+    progress: bool,
+) -> None:
+    """Run a notebook's copy in place, in a kernel of its own; the outcome says if it failed."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        with _environment({results.RESULTS_VARIABLE: str((output / "results").resolve())}):
+        with environment({results.RESULTS_VARIABLE: str(numbers.resolve())}):
             papermill.execute_notebook(
-                str(executed),
-                str(executed),
+                str(copy),
+                str(copy),
                 parameters=parameters,
                 cwd=str(folder),
                 kernel_name="python3",
@@ -280,47 +289,6 @@ def _run(
     except (CellTimeoutError, DeadKernelError) as error:
         outcome.status = "failed"
         outcome.problems.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
-    outcome.seconds = time.perf_counter() - started
-    if outcome.status == "passed":
-        _remove_solutions(executed)
-    _write_page(executed, output / "html" / f"{name}.html")
-    return outcome
-
-
-def solutions(notebook: Any) -> list[str]:
-    """Return the code of the exercises' solutions, in order."""
-    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    return [code for text in texts for code in _SOLUTION.findall(text)]
-
-
-def _write_with_solutions(path: Path, to: Path) -> None:
-    """Copy a notebook and append a cell for each solution, whose assertions are thereby checked."""
-    import nbformat
-
-    notebook = nbformat.read(path, as_version=4)
-    for code in solutions(notebook):
-        cell = nbformat.v4.new_code_cell(code.rstrip(), metadata={"tags": ["solution"]})
-        notebook.cells.append(cell)
-    nbformat.write(notebook, to)
-
-
-def _remove_solutions(executed: Path) -> None:
-    """Take the appended cells away again: a reader finds the solutions where the questions are."""
-    import nbformat
-
-    notebook = nbformat.read(executed, as_version=4)
-    kept = [c for c in notebook.cells if "solution" not in c.metadata.get("tags", [])]
-    notebook.cells = kept
-    with whole_file(executed) as partial:
-        nbformat.write(notebook, partial)
-
-
-def _write_page(executed: Path, page: Path) -> None:
-    from nbconvert import HTMLExporter
-
-    html, _ = HTMLExporter().from_filename(str(executed))
-    with whole_file(page) as partial:
-        partial.write_text(html, encoding="utf-8")
 
 
 def _check(outcome: Outcome, output: Path, recorded: Path | None) -> None:
@@ -334,8 +302,9 @@ def _check(outcome: Outcome, output: Path, recorded: Path | None) -> None:
             )
         if recorded is not None:
             expected = results.read_results(recorded / f"{outcome.name}.json")
-            outcome.compared = results.count(expected)
-            outcome.problems += results.compare(expected, measured)
+            compared = comparison.compare(expected, measured)
+            outcome.comparison, outcome.compared = compared.how, compared.compared
+            outcome.problems += compared.drifts
     except R21DError as error:
         outcome.problems.append(str(error))
     if outcome.problems:
@@ -343,7 +312,26 @@ def _check(outcome: Outcome, output: Path, recorded: Path | None) -> None:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]):  # type: ignore[no-untyped-def]
+def alone_in(output: Path) -> Iterator[None]:
+    """Keep other runs out of a folder: two would write over each other's copies and runs.
+
+    Raises:
+        SettingsError: if another run is at work there.
+    """
+    from filelock import FileLock, Timeout
+
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / _LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise SettingsError(
+            f"another r21d reproduce is at work in {output}: wait until it has ended, or stop it"
+        ) from error
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set variables for the kernels that are started inside."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

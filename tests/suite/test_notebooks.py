@@ -6,7 +6,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from r21d_lib.suite import runner
+from r21d_lib.suite import copies, runner
 
 PATHS = sorted(runner.NOTEBOOK_FOLDER.glob("*.ipynb"))
 
@@ -64,7 +64,7 @@ def test_links_lead_somewhere(notebook, path):
 
 def test_it_is_stored_as_published(notebook):
     stored = nbformat.writes(notebook)
-    assert nbformat.writes(runner.clean(notebook)) == stored, "run r21d reproduce --publish"
+    assert nbformat.writes(copies.clean(notebook)) == stored, "run r21d reproduce --publish"
     pictures = [
         output
         for cell in notebook.cells
@@ -79,13 +79,13 @@ def test_it_is_stored_as_published(notebook):
 
 def test_its_outputs_are_of_its_code(notebook):
     stored = notebook.metadata.get("code_sha256")
-    assert stored == runner.checksum(notebook), "run r21d reproduce --publish"
+    assert stored == copies.checksum(notebook), "run r21d reproduce --publish"
 
 
 def test_exercises_have_solutions_that_check_themselves(notebook):
     texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
     questions = sum(text.count("<summary>Solution</summary>") for text in texts)
-    solutions = runner.solutions(notebook)
+    solutions = copies.solutions(notebook)
     assert 3 <= questions <= 4
     assert len(solutions) == questions
     for code in solutions:

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from r21d_lib.errors import SettingsError
-from r21d_lib.suite import arithmetic, runner
+from r21d_lib.suite import arithmetic, copies, draws, runner
 
 TABLE = {"a_good": (), "b_bad": (), "c_needs_bad": ("b_bad",), "d_needs_good": ("a_good",)}
 CODE = {
@@ -65,7 +65,131 @@ def test_a_failure_stops_its_dependants_and_a_drift_is_seen(suite):
         assert (suite / "build" / folder / f"a_good.{suffix}").stat().st_size > 500
     text = runner.table(list(outcomes.values()))
     assert "1 of 4 notebooks passed" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("d_needs_good ")]
+    assert row.endswith("every digit")
+    assert "What a drifted number may mean" in text
+    assert "No spread recorded" not in text
+    for name in ("a_good", "b_bad", "d_needs_good"):
+        executed = nbformat.read(suite / "build" / "executed" / f"{name}.ipynb", as_version=4)
+        assert copies.status_of(executed) == outcomes[name].status
     assert ": ValueError: it broke" in text
+
+
+def test_numbers_of_another_arithmetic_are_compared_by_draws_if_there_are_any(suite, tmp_path):
+    draws = [{"seed": k, "fingerprint": "there", "values": {"x": 0.7 + 0.01 * k}} for k in (1, 2)]
+    for recorded, status, how in (
+        ({"draws": draws}, "passed", "statistical, 3 draws"),
+        ({}, "passed", "no spread recorded"),
+        ({"draws": [{**d, "values": {"x": 0.7}} for d in draws]}, "drifted", "statistical, 3 draws"),
+    ):
+        content = {"values": {"x": 0.7}, "provenance": {"fingerprint": "there"}, "trained": ["x"]}
+        (tmp_path / "d_needs_good.json").write_text(json.dumps({**content, **recorded}))
+        (outcome,) = runner.reproduce(
+            ["d_needs_good"],
+            notebooks=TABLE,
+            folder=suite / "notebooks",
+            output=tmp_path / "build",
+            recorded=tmp_path,
+            progress=False,
+        )
+        assert (outcome.status, outcome.comparison) == (status, how), outcome.problems
+        assert ("No spread recorded" in runner.table([outcome])) == (how == "no spread recorded")
+
+
+def test_a_second_run_in_the_same_folder_is_refused_in_one_line(suite, tmp_path):
+    message = r"another r21d reproduce is at work in [^\n]*$"
+    with runner.alone_in(suite / "build"), pytest.raises(SettingsError, match=message):
+        run(suite, ["a_good"])
+    (outcome,) = run(suite, ["a_good"])
+    assert outcome.status == "passed"
+
+
+def write_notebooks(folder, **codes):
+    """Write notebooks of one parameters cell and one other."""
+    folder.mkdir()
+    for name, code in codes.items():
+        first = new_code_cell(
+            "profile: str = 'figures'\nseed: int = 0", metadata={"tags": ["parameters"]}
+        )
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        notebook = new_notebook(cells=[first, new_code_cell(code)], metadata=kernel)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+def test_a_copy_is_not_in_its_place_before_it_is_whole(tmp_path):
+    code = """from pathlib import Path
+from r21d_lib.suite.results import write_results
+there = [str(p) for p in Path('../build/executed').iterdir() if not p.name.startswith('.')]
+write_results('one', {'there': there}, profile=profile, seed=seed)"""
+    write_notebooks(tmp_path / "notebooks", one=code)
+    (outcome,) = runner.reproduce(
+        notebooks={"one": ()},
+        folder=tmp_path / "notebooks",
+        output=tmp_path / "build",
+        compare=False,
+        progress=False,
+    )
+    assert outcome.status == "passed", outcome.problems
+    written = json.loads((tmp_path / "build" / "results" / "one.json").read_text())
+    assert written["values"] == {"there": []}
+    assert [p.name for p in (tmp_path / "build" / "executed").iterdir()] == ["one.ipynb"]
+
+
+TRAINER = """from r21d_lib.files import BUILD
+from r21d_lib.suite.results import write_results
+(BUILD / 'runs').mkdir(exist_ok=True)
+(BUILD / 'runs' / 'one').write_text(str(seed))
+assert seed < 3
+write_results('trainer', {'accuracy': 0.5 + seed / 100, 'videos': 7}, profile=profile, seed=seed)"""
+READER = """from r21d_lib.files import BUILD
+from r21d_lib.suite.results import write_results
+found = int((BUILD / 'runs' / 'one').read_text())
+write_results('reader', {'found': found}, profile=profile, seed=seed)"""
+
+
+def test_draws_are_made_once_recorded_and_end_at_a_failure(tmp_path):
+    write_notebooks(tmp_path / "notebooks", trainer=TRAINER, reader=READER, plain="1")
+    (tmp_path / "recorded").mkdir()
+    for name, values, trained in (
+        ("trainer", {"accuracy": 0.5, "videos": 7}, ["accuracy"]),
+        ("reader", {"found": 0}, ["found"]),
+        ("plain", {}, []),
+    ):
+        content = {"values": values, "provenance": {}, "trained": trained}
+        (tmp_path / "recorded" / f"{name}.json").write_text(json.dumps(content))
+
+    def make(count, names=None):
+        outcomes = draws.make_draws(
+            count,
+            names,
+            notebooks={"plain": (), "trainer": ("plain",), "reader": ("trainer",)},
+            folder=tmp_path / "notebooks",
+            output=tmp_path / "build",
+            recorded=tmp_path / "recorded",
+            progress=False,
+        )
+        return [(o.name, o.status) for o in outcomes]
+
+    def recorded(name):
+        content = json.loads((tmp_path / "recorded" / f"{name}.json").read_text())
+        return {draw["seed"]: draw["values"] for draw in content.get("draws", [])}
+
+    assert make(1) == [("trainer, seed 1", "passed"), ("reader, seed 1", "passed")]
+    assert make(3, ["reader"]) == [
+        ("trainer, seed 2", "passed"),
+        ("reader, seed 2", "passed"),
+        ("trainer, seed 3", "failed"),
+    ]
+    assert recorded("trainer") == {1: {"accuracy": 0.51}, 2: {"accuracy": 0.52}}
+    assert recorded("reader") == {1: {"found": 1}, 2: {"found": 2}}
+    assert make(2) == []
+    write_notebooks(tmp_path / "changed", reader=READER + "\n")
+    (tmp_path / "changed" / "reader.ipynb").rename(tmp_path / "notebooks" / "reader.ipynb")
+    assert make(2) == [("reader, seed 1", "passed"), ("reader, seed 2", "passed")]
+    with pytest.raises(SettingsError, match="notebooks that train: choose trainer, reader"):
+        make(2, ["plain"])
+    with pytest.raises(SettingsError, match="--draws 0"):
+        make(0)
 
 
 def folded(code):
@@ -80,7 +204,7 @@ def test_solutions_are_run_after_the_notebook_and_stay_folded(suite, tmp_path, c
     notebook.cells.append(new_markdown_cell(folded(code)))
     (tmp_path / "notebooks").mkdir()
     nbformat.write(notebook, tmp_path / "notebooks" / "a_good.ipynb")
-    assert runner.solutions(notebook) == [f"{code}\n"]
+    assert copies.solutions(notebook) == [f"{code}\n"]
     (outcome,) = runner.reproduce(
         ["a_good"],
         notebooks={"a_good": ()},
@@ -136,11 +260,11 @@ def test_kernels_compute_alike_everywhere_unless_asked_not_to(suite, tmp_path, m
 
 def test_a_published_notebook_knows_the_code_that_was_run(suite, tmp_path):
     run(suite, ["a_good"])
-    runner.publish_notebook(suite / "build" / "executed" / "a_good.ipynb", tmp_path)
+    copies.publish_notebook(suite / "build" / "executed" / "a_good.ipynb", tmp_path)
     published = nbformat.read(tmp_path / "a_good.ipynb", as_version=4)
-    assert published.metadata["code_sha256"] == runner.checksum(published)
+    assert published.metadata["code_sha256"] == copies.checksum(published)
     published.cells[1].source += "  # changed"
-    assert published.metadata["code_sha256"] != runner.checksum(published)
+    assert published.metadata["code_sha256"] != copies.checksum(published)
 
 
 def test_parameters_reach_the_notebook_and_switch_the_comparison_off(suite):
@@ -175,7 +299,7 @@ def test_cleaning_keeps_results_and_drops_noise():
     cell = new_code_cell("x", outputs=outputs, execution_count=7)
     cell.metadata = {"tags": ["parameters"], "papermill": {"duration": 1}}
     injected = new_code_cell("y", metadata={"tags": ["injected-parameters"]})
-    clean = runner.clean(new_notebook(cells=[cell, injected], metadata={"widgets": {}}))
+    clean = copies.clean(new_notebook(cells=[cell, injected], metadata={"widgets": {}}))
     (only,) = clean.cells
     assert [o.output_type for o in only.outputs] == ["stream", "display_data", "execute_result"]
     assert only.execution_count is None
