@@ -38,11 +38,15 @@ def site(
     vendor: Annotated[
         Path | None, typer.Option(help="A node_modules folder to copy from, where npm cannot fetch.")
     ] = None,
+    allow_drift: Annotated[
+        bool,
+        typer.Option("--allow-drift", help="Take copies whose numbers drifted, too, and mark them."),
+    ] = False,
 ) -> None:
     """Build the static site: notebooks as pages that work offline, and the network in the browser."""
     from r21d_lib.publish.site import build
 
-    pages = build(to, checkpoint=checkpoint, vendor=vendor)
+    pages = build(to, checkpoint=checkpoint, vendor=vendor, allow_drift=allow_drift)
     executed = sum(page.executed for page in pages)
     typer.echo(f"{to}: {len(pages)} notebooks, {executed} of them with widgets, and live.html")
     if executed < len(pages):

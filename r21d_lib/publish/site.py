@@ -24,11 +24,12 @@ from tqdm.auto import tqdm
 from r21d_lib.checkpoints import Card
 from r21d_lib.data import action_figures, video
 from r21d_lib.data.action_figures.generation import Subset
-from r21d_lib.errors import SettingsError
+from r21d_lib.errors import SettingsError, few
 from r21d_lib.files import BUILD, FIGURES
 from r21d_lib.models.networks import PAPER_NAMES
 from r21d_lib.publish import export, web_packages
 from r21d_lib.publish.web_packages import MATHJAX, ONNXRUNTIME, REQUIREJS, WIDGETS
+from r21d_lib.suite import copies
 from r21d_lib.suite.runner import NOTEBOOK_FOLDER, NOTEBOOKS
 
 SOURCES = Path(__file__).parent / "static" / "site"
@@ -38,6 +39,9 @@ MARKER = "r21d_site.json"  # what tells a site that may be replaced from any oth
 _MOST_NETWORK_MB = 300
 # People whom no split of ActionFigures shows: the shipped network was not trained on them.
 _EXAMPLE_GROUP = 1000
+_DRIFTED = (
+    "<p><strong>Its numbers drifted from the recorded ones: do not rely on its text.</strong></p>"
+)
 _AS_THEY_ARE = ("site.css", "live_page.js", "mathjax_config.js")
 _VENDOR = (
     (REQUIREJS, "require.js"),
@@ -60,12 +64,14 @@ class Page:
         title: its first heading.
         question: what it answers.
         executed: true for a copy with its widgets, false for the published one.
+        drifted: true if its numbers are not the recorded ones.
     """
 
     name: str
     title: str
     question: str
     executed: bool
+    drifted: bool
 
 
 def build(
@@ -74,6 +80,7 @@ def build(
     checkpoint: str | Path = "figures",
     vendor: str | Path | None = None,
     notebooks: Sequence[Path] | None = None,
+    allow_drift: bool = False,
 ) -> list[Page]:
     """Build the site, whole or not at all; an earlier one in the same place is replaced.
 
@@ -83,18 +90,23 @@ def build(
         vendor: a node_modules folder with the packages of `web_packages`; None lets npm fetch them.
         notebooks: files to show; None takes the executed copies of `r21d reproduce`, and the published
             notebook where there is none.
+        allow_drift: takes copies whose numbers drifted from the recorded ones; the index marks them.
 
     Returns:
         The notebooks' pages.
 
     Raises:
         SettingsError: if the folder holds something else, the packages cannot be had, a notebook is
-            missing, or the network is too large for a page.
+            missing, failed or drifted, or the network is too large for a page.
         CheckpointError: if the checkpoint does not load.
     """
     to = Path(to)
     if to.exists() and not (to / MARKER).is_file() and (not to.is_dir() or any(to.iterdir())):
         raise SettingsError(f"{to} holds something else than a site: choose a new folder")
+    if notebooks is None:
+        files = [EXECUTED / f"{name}.ipynb" for name in NOTEBOOKS]
+        notebooks = [file if file.is_file() else NOTEBOOK_FOLDER / file.name for file in files]
+    _check_copies(notebooks, allow_drift=allow_drift)
     to.parent.mkdir(parents=True, exist_ok=True)
     vendor = None if vendor is None else Path(vendor)
     with tempfile.TemporaryDirectory(prefix=".site", dir=to.parent) as beside:
@@ -117,15 +129,33 @@ def build(
     return pages
 
 
-def _write_notebooks(folder: Path, notebooks: Sequence[Path] | None) -> list[Page]:
+def _check_copies(notebooks: Sequence[Path], *, allow_drift: bool) -> None:
+    """Refuse notebooks that are missing, failed, were not checked, or whose numbers drifted."""
+    import nbformat
+
+    drifted = []
+    for path in notebooks:
+        if not path.is_file():
+            raise SettingsError(f"no notebook {path}: restore it from git")
+        status = copies.status_of(nbformat.read(path, as_version=4))
+        if status == "failed" or (status is None and path.parent == EXECUTED):
+            why = "failed when it was run" if status else "was not checked"
+            raise SettingsError(f"{path} {why}: run `r21d reproduce {path.stem}` again")
+        if status == "drifted":
+            drifted.append(path.stem)
+    if drifted and not allow_drift:
+        raise SettingsError(
+            f"numbers of {few(drifted)} drifted from the recorded ones, so texts may say what "
+            "figures do not show: `r21d reproduce` tells what to do; --allow-drift publishes them so"
+        )
+
+
+def _write_notebooks(folder: Path, notebooks: Sequence[Path]) -> list[Page]:
     """Write each notebook as a page."""
     import nbformat
     from jinja2 import FileSystemLoader
     from nbconvert import HTMLExporter
 
-    if notebooks is None:
-        copies = [EXECUTED / f"{name}.ipynb" for name in NOTEBOOKS]
-        notebooks = [copy if copy.is_file() else NOTEBOOK_FOLDER / copy.name for copy in copies]
     exporter = HTMLExporter(
         extra_loaders=[FileSystemLoader(SOURCES)],
         template_file="notebook.html.j2",
@@ -136,8 +166,6 @@ def _write_notebooks(folder: Path, notebooks: Sequence[Path] | None) -> list[Pag
     )
     pages = []
     for path in tqdm(notebooks, desc="notebooks", delay=2):
-        if not path.is_file():
-            raise SettingsError(f"no notebook {path}: restore it from git")
         notebook = nbformat.read(path, as_version=4)
         pages.append(_describe(path, notebook))
         if _uses_anywidget(notebook):
@@ -159,6 +187,7 @@ def _describe(path: Path, notebook: Any) -> Page:
         title[1] if title else path.stem,
         " ".join(question[1].split()) if question else "",
         "widgets" in notebook.metadata,
+        copies.status_of(notebook) == "drifted",
     )
 
 
@@ -238,7 +267,7 @@ def _example(action: str, folder: Path) -> bytes:
 def _write_index(folder: Path, pages: Sequence[Page]) -> None:
     items = [
         f'<li><a href="notebooks/{page.name}.html">{html.escape(page.title)}</a>'
-        f"<p>{html.escape(page.question)}</p></li>"
+        f"<p>{html.escape(page.question)}</p>{_DRIFTED if page.drifted else ''}</li>"
         for page in pages
     ]
     index = string.Template((SOURCES / "index.html").read_text(encoding="utf-8"))

@@ -94,3 +94,12 @@ def test_recipes_are_listed_and_every_field_is_explained(r21d):
     assert len(fields) >= 35
     explained = [line for line in told.splitlines() if line.startswith("    ")]
     assert len(explained) == len(fields)
+
+
+@pytest.mark.parametrize("more", [["--record"], ["--publish"], ["--profile", "hmdb51"]])
+def test_draws_are_made_of_the_unchanged_notebooks_only(r21d, more):
+    done = r21d("reproduce", "--draws", "2", *more)
+    assert done.returncode == 2
+    assert (
+        done.stderr.strip() == "error: --draws goes with names and --native only: leave the others out"
+    )
