@@ -160,7 +160,8 @@ def find(path: Path, name: str) -> Entry:
     number, crc, *row = found
     if _crc(row) != crc:
         raise _damaged(path, f"the entry of {name}")
-    return Entry(number, *row[1:5], (row[5], row[6]))
+    _, frames, height, width, quality, *source = row
+    return Entry(number, frames, height, width, quality, (source[0], source[1]))
 
 
 def read(path: Path, entry: Entry, numbers: np.ndarray) -> torch.Tensor:
