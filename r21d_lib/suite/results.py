@@ -94,6 +94,6 @@ def _processor() -> str:
     if info.is_file():
         lines = (line.partition(":") for line in info.read_text().splitlines())
         known = {key.strip(): value.strip() for key, _, value in lines}
-        if "model name" in known:
+        if {"model name", "cpu family", "model"} <= known.keys():
             return f"{known['model name']} (family {known['cpu family']}, model {known['model']})"
     return platform.processor() or platform.machine()
