@@ -167,18 +167,20 @@ def exit_status(outcomes: Sequence[Outcome]) -> int:
 
 
 # What a newcomer is told below the table.
+_MOST = f"{100 * comparison.COVERAGE:g}%"
 _ABOUT_DRIFTS = f"""
 What a drifted number may mean. Compared by every digit, it differs because code, a recipe, data or a
-package has changed. Compared statistically, this processor rounds otherwise than the recorded one, and
-networks end elsewhere; {100 * comparison.COVERAGE:g}% of such runs stay within the interval.
-One number may be outside by chance, but several mean a change, too.
+package has changed. Compared statistically, this run rounded otherwise than the recorded one (another
+processor, or --native), and networks ended elsewhere, but {_MOST} of such runs stay within the
+interval: one number may be outside by chance, several mean a change, too.
 What to do. Look at the copies in build/executed/, at `git status`, and at `pip list` beside
 constraints.txt. Until it is explained, do not rely on what a notebook's text says about that number. If
 the new one is right, `r21d reproduce NAME --record` makes it the one to agree with.
 """
 _ABOUT_SPREAD = f"""
-No spread recorded: trained numbers of another processor are compared by recorded draws, and there are
-fewer than {comparison.FEWEST_DRAWS}, so they were not compared. `r21d reproduce --draws N` records N.
+No spread recorded: this run rounded otherwise than the recorded one (another processor, or --native),
+and with fewer than {comparison.FEWEST_DRAWS} recorded draws nobody can tell how far off trained
+numbers may be. They were not compared; all others were. `r21d reproduce --draws N` records N draws.
 """
 
 
