@@ -104,7 +104,7 @@ def reproduce(
     with alone_in(output):
         variables = {
             **({} if native else arithmetic.pinned()),
-            arithmetic.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
+            results.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
         }
         for name in chosen:
             needed = [need for need in notebooks[name] if need in stopped]
