@@ -36,6 +36,7 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
 SUITE = BUILD / "suite.json"
 MEMORY_LIMIT_MB = 2500
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
+_ARITHMETIC = ("instruction_set", "threads", "fingerprint")  # of a results file's provenance
 _LOCK = "reproduce.lock"
 
 
@@ -49,6 +50,7 @@ class Outcome:
     peak_mb: int | None = None
     compared: int = 0
     comparison: str = "-"
+    arithmetic: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -190,7 +192,10 @@ def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> Non
         o.name: {"status": o.status, "seconds": round(o.seconds, 1), "peak_mb": o.peak_mb}
         for o in outcomes
     }
-    content = {"notebooks": rows, "provenance": results.provenance(profile=profile)}
+    origin = results.provenance(profile=profile)
+    for outcome in outcomes:
+        origin |= outcome.arithmetic  # the kernels', which is not this process's
+    content = {"notebooks": rows, "provenance": origin}
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
@@ -216,7 +221,14 @@ def table(outcomes: Sequence[Outcome]) -> str:
         notes.append(_ABOUT_DRIFTS)
     if any(o.comparison == comparison.NO_SPREAD for o in outcomes):
         notes.append(_ABOUT_SPREAD)
-    return "\n".join([rows.to_string(index=False), *problems, *notes, closing])
+    computed = dict.fromkeys(
+        "instructions {instruction_set}, threads {threads}, fingerprint {fingerprint}".format(
+            **o.arithmetic
+        )
+        for o in outcomes
+        if o.arithmetic
+    )
+    return "\n".join([rows.to_string(index=False), *computed, *problems, *notes, closing])
 
 
 def _parameters(folder: Path, name: str, profile: str, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,7 +309,9 @@ def _check(outcome: Outcome, output: Path, recorded: Path | None) -> None:
     """Check a passed notebook's memory and numbers; its status says if they are not right."""
     try:
         measured = results.read_results(output / "results" / f"{outcome.name}.json")
-        outcome.peak_mb = measured["provenance"]["peak_mb"]
+        origin = measured["provenance"]
+        outcome.peak_mb = origin["peak_mb"]
+        outcome.arithmetic = {key: origin[key] for key in _ARITHMETIC}
         if outcome.peak_mb is not None and outcome.peak_mb > MEMORY_LIMIT_MB and recorded is not None:
             outcome.problems.append(
                 f"its kernel used {outcome.peak_mb} MB of {MEMORY_LIMIT_MB} allowed"
