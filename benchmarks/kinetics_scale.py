@@ -66,7 +66,9 @@ def main() -> None:
         labels = tuple(i // VIDEOS for i in range(len(names)))
         classes = tuple(f"class_{label:03}" for label in range(CLASSES))
         listed = VideoList("kinetics", classes, folder, tuple(names), labels)
-        clips = TrainClips(PreparedVideos(listed, folder), ClipSettings(4, 1, (8, 8), 8))
+        decoded_from = np.zeros((len(names), 2), np.int64)  # as the stored videos say above
+        prepared = PreparedVideos(listed, folder, decoded_from)
+        clips = TrainClips(prepared, ClipSettings(4, 1, (8, 8), 8))
         loader = DataLoader(
             WithMemory(clips),
             batch_sampler=TrainBatches(len(names), BATCH, STEPS),

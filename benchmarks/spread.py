@@ -93,13 +93,6 @@ def environment(draw: Draw) -> dict[str, str]:
     return {**own, **(fixed if draw.arithmetic == "avx2" else threads)}
 
 
-def fingerprint(draw: Draw) -> str:
-    """Return the fingerprint of the arithmetic in which a draw is made."""
-    command = [sys.executable, "-m", "r21d_lib.suite.arithmetic"]
-    done = subprocess.run(command, env=environment(draw), stdout=subprocess.PIPE, check=True)
-    return str(json.loads(done.stdout)["fingerprint"])
-
-
 def make(draw: Draw, changes: Sequence[str]) -> dict[str, Any]:
     """Train and score one draw in this process, or read what it left when it was made.
 
@@ -186,7 +179,10 @@ def main() -> None:
     recipe = recipes.read("figures_race", arguments.set)
     for part in ("train", "test"):
         recipe.videos(part)  # decoded here once, and not by several processes at a time
-    prints = {kind: fingerprint(Draw("r3d", 0, kind)) for kind in ("avx2", "native")}
+    prints = {
+        kind: arithmetic.fingerprint_in(environment(Draw("r3d", 0, kind)))
+        for kind in ("avx2", "native")
+    }
     todo = plan(arguments.networks, arguments.seeds, native=prints["native"] != prints["avx2"])
     made: list[dict[str, Any]] = []
     with ThreadPoolExecutor(arguments.jobs) as pool:

@@ -9,7 +9,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -45,15 +45,15 @@ class PreparedVideos:
     Attributes:
         videos: the list, without the bad ones.
         folder: where the stores are.
-        bad: name and reason of each listed video that could not be decoded.
         decoded_from: (videos, 2) int64, time [ns] and size [bytes] of each file when the list was
-            opened; a read checks that the frames in the store are of that file. None checks nothing.
+            opened; a read checks that the frames in the store are of that file.
+        bad: name and reason of each listed video that could not be decoded.
     """
 
     videos: VideoList
     folder: Path
+    decoded_from: np.ndarray = field(repr=False, compare=False)
     bad: tuple[tuple[str, str], ...] = ()
-    decoded_from: np.ndarray | None = field(default=None, repr=False, compare=False)
     # Workers read these: reading a str writes its reference count, which would copy all of them.
     _names: np.ndarray = field(init=False, repr=False, compare=False)
 
@@ -95,16 +95,13 @@ class PreparedVideos:
 
     def sources(self) -> list[tuple[int, int]]:
         """Return each video's time [ns] and size [bytes] when it was decoded: what tells a change."""
-        kept: dict[str, tuple[int, int]] = {}
-        for path in sorted({store_of(self.folder, name) for name in self.videos.names}):
-            kept |= frame_store.sources(path)
-        return [kept[name] for name in self.videos.names]
+        return [(time_ns, size) for time_ns, size in self.decoded_from.tolist()]
 
     def _find(self, index: int) -> tuple[Path, frame_store.Entry]:
         name = self._names[index].decode()
         path = store_of(self.folder, name)
         entry = frame_store.find(path, name)
-        if self.decoded_from is not None and entry.source != tuple(self.decoded_from[index].tolist()):
+        if entry.source != tuple(self.decoded_from[index].tolist()):
             raise DatasetError(
                 f"{name} was changed and decoded again since its list was opened: start again"
             )
@@ -177,9 +174,11 @@ def prepare(
 def _prepared(
     videos: VideoList, folder: Path, versions: dict[str, tuple[int, int]], bad: dict[str, str]
 ) -> PreparedVideos:
-    whole = _without(videos, bad)
+    whole = videos
+    if bad:
+        whole = videos.subset([i for i, name in enumerate(videos.names) if name not in bad])
     decoded_from = np.array([versions[name] for name in whole.names], np.int64).reshape(-1, 2)
-    return PreparedVideos(whole, folder, tuple(bad.items()), decoded_from)
+    return PreparedVideos(whole, folder, decoded_from, tuple(bad.items()))
 
 
 def _place(root: Path) -> str:
@@ -223,20 +222,6 @@ def _write_all(waiting: dict[Path, list[StoredVideo]]) -> None:
         frame_store.write(path, its)
     waiting.clear()
     frame_store.forget_readers()
-
-
-def _without(videos: VideoList, bad: dict[str, str]) -> VideoList:
-    if not bad:
-        return videos
-    kept = [i for i, name in enumerate(videos.names) if name not in bad]
-    starts = None if videos.starts is None else tuple(videos.starts[i] for i in kept)
-    return replace(
-        videos,
-        names=tuple(videos.names[i] for i in kept),
-        labels=tuple(videos.labels[i] for i in kept),
-        starts=starts,
-        groups=tuple(videos.groups[i] for i in kept),
-    )
 
 
 def _decode_one(

@@ -6,8 +6,8 @@ labels, and `split<k>.csv` with the columns `video` ("class/name.avi") and `subs
 
 import csv
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +58,16 @@ class VideoList:
     def path(self, index: int) -> Path:
         """Return the file of a video."""
         return self.root / self.names[index]
+
+    def subset(self, indices: Sequence[int]) -> "VideoList":
+        """Return the list of some of the videos, with all that is known of each."""
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in indices),
+            labels=tuple(self.labels[i] for i in indices),
+            starts=None if self.starts is None else tuple(self.starts[i] for i in indices),
+            groups=tuple(self.groups[i] for i in indices),
+        )
 
 
 def group_of(name: str) -> str:

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,14 +39,19 @@ def pinned() -> dict[str, str]:
 
 @functools.cache
 def fingerprint_of(*, native: bool) -> str:
-    """Return the fingerprint of a fresh process, with or without the environment of `pinned`.
+    """Return the fingerprint of a fresh process, with or without the environment of `pinned`."""
+    return fingerprint_in({**os.environ, **({} if native else pinned())})
+
+
+def fingerprint_in(environment: Mapping[str, str]) -> str:
+    """Return the fingerprint of a fresh process in an environment.
 
     Raises:
         subprocess.CalledProcessError: if it cannot train at all; what it printed is shown.
     """
     done = subprocess.run(
         [sys.executable, "-m", "r21d_lib.suite.arithmetic"],
-        env={**os.environ, **({} if native else pinned())},
+        env=environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -1,7 +1,6 @@
 """The decode-once cache: whole or not at all, right after kills and damage, readable by many."""
 
 import contextlib
-import dataclasses
 import os
 import random
 import shutil
@@ -70,8 +69,10 @@ def test_processes_prepare_the_same_and_stop_at_a_broken_video(copied, tmp_path,
     copied.path(7).write_bytes(b"garbage")
     with pytest.raises(VideoError, match=r"take\)!_3\.avi is not a readable video"):
         prepare(copied, tmp_path, size=SIZE, workers=2)
-    rest = dataclasses.replace(copied, names=copied.names[:7], labels=copied.labels[:7])
-    assert prepare(rest, tmp_path, size=SIZE).decoded_from is not None
+    rest = copied.subset(range(7))
+    folder = tmp_path / module._place(rest.root) / "24x32"
+    versions = {name: module._version(rest.path(k)) for k, name in enumerate(rest.names)}
+    assert module._missing(rest, folder, versions) == []
     there = prepare(rest, tmp_path, size=SIZE)
     for index in range(7):
         np.testing.assert_array_equal(there.frames(index), prepared.frames(index))
@@ -231,7 +232,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(copied, small_disk, mon
     (store,) = small_disk.rglob("64x85/00.sqlite")
     held = frame_store.sources(store)
     assert 0 < len(held) < 8
-    first = dataclasses.replace(copied, names=copied.names[:1], labels=copied.labels[:1])
+    first = copied.subset(range(1))
     frames = resize(torch.from_numpy(video.decode(copied.path(0))), (64, 85))
     kept = prepare(first, small_disk, size=(64, 85)).frames(0)
     np.testing.assert_array_equal(kept, frames.numpy())
@@ -246,7 +247,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(copied, small_disk, mon
 
 def test_a_read_only_disk_is_one_clear_line_and_can_be_read(copied, small_disk):
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
-    first = dataclasses.replace(copied, names=copied.names[:3], labels=copied.labels[:3])
+    first = copied.subset(range(3))
     prepare(first, small_disk, size=SIZE)
     frame_store.forget_readers()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)

@@ -82,3 +82,10 @@ def test_the_table_counts_each_network_by_itself(spread):
     assert (
         spread.markdown(rows).splitlines()[2] == "| r3d | 2 | 0.600 | 0.141 | 0.500 | 0.700 | 0.200 |"
     )
+
+
+def test_the_fingerprint_of_a_draws_arithmetic_is_measured(spread):
+    environment = spread.environment(spread.Draw("r3d", 0))
+    measured = spread.arithmetic.fingerprint_in(environment)
+    assert measured == spread.arithmetic.fingerprint_of(native=False)
+    assert len(bytes.fromhex(measured)) == 8
