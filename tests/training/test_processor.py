@@ -16,10 +16,10 @@ import resource, sys, torch
 from r21d_lib.training.hardware import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-for _ in range(2):
+for _ in range(4):  # the heap grows until a block fits between what else lies in it
     torch.ones(16 * 2**20)  # 64 MB
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
+for _ in range(16):
     torch.ones(16 * 2**20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
