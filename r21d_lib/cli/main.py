@@ -194,10 +194,10 @@ def train(
 )
 def evaluate(
     runs: Annotated[
-        list[str], typer.Argument(help="Runs' folders, .safetensors files or names of weights.")
+        list[str], typer.Argument(help="Runs' folders or names, weight files or names of weights.")
     ],
     data: Annotated[str | None, typer.Option(help="Data set; the run's own where not given.")] = None,
-    split: Annotated[int | None, typer.Option(help="1, 2 or 3; the run's where not given.")] = None,
+    split: Annotated[int | None, typer.Option(help="1, 2 or 3; the run's own where not given.")] = None,
     clips: Annotated[
         int | None, typer.Option(help="Clips a video, evenly spaced; 10 where not given.")
     ] = None,

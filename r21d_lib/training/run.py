@@ -117,7 +117,10 @@ def read_recipe(folder: Path) -> Recipe:
     try:
         return Recipe.from_dict(json.loads((folder / RECIPE_FILE).read_text()))
     except FileNotFoundError as error:
-        raise DatasetError(f"{folder} holds no run: it has no {RECIPE_FILE}") from error
+        raise DatasetError(
+            f"{folder} holds no run of `r21d train`: it has no {RECIPE_FILE}, so what it was trained "
+            "on is not known"
+        ) from error
 
 
 def _keep_recipe(recipe: Recipe, folder: Path, resume: bool) -> None:
@@ -214,27 +217,39 @@ def evaluate(
     """Score a run or a checkpoint on the test list of its split.
 
     Args:
-        run_or_checkpoint: a run's folder, or a weight file or name.
+        run_or_checkpoint: a run's folder, or its name below build/runs; or a weight file, or a name
+            of weights.
         data: as `Recipe.data`; None takes the run's, ActionFigures for a file that is in no run.
-        split: None takes the run's, or 1.
+        split: None takes the run's. A weight file that is in no run's folder needs it; for weights
+            with a name it is 1.
         num_clips: uniformly spaced clips a video; None takes the run's, or 10.
         crops: 1 or 3 a clip.
         dense_step: instead of `num_clips`, a clip every so many frames.
         scores: the file to write; None puts it beside the checkpoint, or in build/.
+
+    Raises:
+        DatasetError: if there is no such run, or it is not known on which split it was trained: the
+            network could be tested on videos that it has learnt from.
+        SettingsError: if a number is below 1.
     """
-    path = Path(run_or_checkpoint)
-    checkpoint = path / "last.safetensors" if path.is_dir() else run_or_checkpoint
-    folder = path if path.is_dir() else path.parent
-    recipe = (
-        read_recipe(folder)
-        if (folder / RECIPE_FILE).is_file()
-        else recipes.read("small_scratch", ["data=action_figures"])
-    )
+    for name, value in (("split", split), ("num_clips", num_clips), ("dense_step", dense_step)):
+        if value is not None and value < 1:
+            raise SettingsError(f"{name} {value} makes no sense: give 1 or more")
+    folder, checkpoint = _find(run_or_checkpoint)
+    if folder is not None:
+        recipe = read_recipe(folder)
+    elif split is None and Path(checkpoint).is_file():
+        raise DatasetError(
+            f"{checkpoint} lies in no run's folder, so its split is not known: give --split, the one "
+            "that it was trained on"
+        )
+    else:
+        recipe = recipes.read("small_scratch", ["data=action_figures"])
     recipe = dataclasses.replace(
         recipe,
         data=data or recipe.data,
-        split=split or recipe.split,
-        num_clips=num_clips or recipe.num_clips,
+        split=recipe.split if split is None else split,
+        num_clips=recipe.num_clips if num_clips is None else num_clips,
     )
     listed = recipe.video_list("test")
     network, report = checkpoints.load(checkpoint, classes=listed.classes)
@@ -252,6 +267,22 @@ def evaluate(
         file = BUILD / file.name
     result.save(file)
     return Evaluated(recipe.split, result, file)
+
+
+def _find(run_or_checkpoint: str) -> tuple[Path | None, str]:
+    """Return the folder of a run, None for weights that are in none; and the weights."""
+    path = Path(run_or_checkpoint)
+    if path.is_file():
+        return (path.parent if (path.parent / RECIPE_FILE).is_file() else None), run_or_checkpoint
+    if run_or_checkpoint in checkpoints.shipped() or run_or_checkpoint in checkpoints.published():
+        return None, run_or_checkpoint
+    for folder in (path.expanduser(), BUILD / "runs" / run_or_checkpoint):
+        if folder.is_dir():
+            return folder, str(folder / "last.safetensors")
+    raise DatasetError(
+        f"no run and no weights {run_or_checkpoint}: give a run's folder, the name of one in "
+        f"{BUILD / 'runs'}, a weight file, or a name that `r21d weights` lists"
+    )
 
 
 def pretrain_figures(*, seed: int = 0, install: bool = False, workers: int | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -228,6 +229,18 @@ def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, monkeypatc
     assert "split 1, 2 videos" in said
     assert "video@1" in said
     assert (run / "scores_split1.npz").is_file()
-    said = r21d("evaluate", run, run, "--dense-step", 2, "--crops", 3)
+    said = r21d("evaluate", run, run.name, "--dense-step", 2, "--crops", 3)
     assert "mean" in said
+
+    # Without the recipe nobody knows which videos the network has learnt from.
+    loose = tmp_path / "loose"
+    shutil.copytree(run, loose)
+    (loose / "recipe.json").unlink()
+    with pytest.raises(DatasetError, match=r"it has no recipe\.json, so what it was trained on"):
+        runs.evaluate(str(loose))
+    with pytest.raises(DatasetError, match="lies in no run's folder"):
+        runs.evaluate(str(loose / "last.safetensors"), data="mine")
+    listed = open_videos("mine", split=1, part="test")
+    assert runs.evaluate(str(run / "last.safetensors")).scores.names == listed.names
+    assert runs.evaluate(str(loose / "last.safetensors"), data="mine", split=1).split == 1
     assert open_videos("mine", split=1, part="test").name == "mine split 1 test"
