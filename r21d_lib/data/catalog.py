@@ -1,4 +1,4 @@
-"""Finds a data set by what a recipe calls it: action_figures, hmdb51, or a folder of one's own."""
+"""Finds a data set by what a recipe calls it: action_figures (and _source), hmdb51, or one's own folder."""
 
 from pathlib import Path
 
@@ -7,7 +7,15 @@ from r21d_lib.data.lists import Part, VideoList
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import BUILD
 
-_TITLES = {"action_figures": "ActionFigures", "hmdb51": "HMDB51"}
+_TITLES = {
+    "action_figures": "ActionFigures",
+    "action_figures_source": "ActionFigures, source actions",
+    "hmdb51": "HMDB51",
+}
+_FIGURES: dict[str, tuple[action_figures.Subset, int]] = {  # and clips a class
+    "action_figures": ("target", 100),
+    "action_figures_source": ("source", 200),
+}
 
 
 def title(data: str) -> str:
@@ -21,7 +29,7 @@ def folder_of(data: str) -> Path:
     Raises:
         DatasetError: if there is none, saying how to make it.
     """
-    if data == "action_figures":
+    if data in _FIGURES:
         return BUILD / "data" / data
     if data == "hmdb51":
         folder = hmdb51.default_folder()
@@ -47,9 +55,10 @@ def open_videos(data: str, *, split: int, part: Part) -> VideoList:
         SettingsError: if it has no such split.
     """
     root = folder_of(data)
-    if data == "action_figures":
-        action_figures.generate(root)
-        return action_figures.load(root, split=split, part=part)
+    if data in _FIGURES:
+        subset, clips = _FIGURES[data]
+        action_figures.generate(root, subset=subset, clips_per_class=clips)
+        return action_figures.load(root, subset=subset, split=split, part=part)
     if data == "hmdb51":
         return hmdb51.load(root, split=split, part=part)
     return csv_lists.load(root, split=split, part=part)

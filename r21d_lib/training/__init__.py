@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from r21d_lib.training.settings import TrainingDiverged, TrainingSettings
 
 if TYPE_CHECKING:
-    from r21d_lib.training.loop import EpochReport, measure_speed, train
+    from r21d_lib.training.loop import EpochReport, train
 
-__all__ = ["EpochReport", "TrainingDiverged", "TrainingSettings", "measure_speed", "train"]
+__all__ = ["EpochReport", "TrainingDiverged", "TrainingSettings", "train"]
 
 
 def __getattr__(name: str) -> Any:

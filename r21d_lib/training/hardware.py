@@ -1,18 +1,80 @@
-"""What makes a training step faster on a processor: the order of maps in memory, and memory kept.
+"""Where a training runs: Accelerate's devices and precision, the order of maps in memory, memory kept.
 
-Neither changes what is computed, except for the last bits of sums that are taken in another order.
+The order and the kept memory change nothing that is computed, except for the last bits of sums that
+are taken in another order.
 """
 
 import ctypes
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
+from r21d_lib.errors import SettingsError
 from r21d_lib.models.networks import VideoResNet
+from r21d_lib.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's numbers for mallopt
 _KEPT = 2**30  # bytes; glibc takes numbers of 31 bits
 _WIDE = 64  # channels
+
+
+def start_accelerator(settings: TrainingSettings, run: Path | None = None) -> "Accelerator":
+    """Start Accelerate with the precision that this machine can train in.
+
+    Args:
+        settings: say the precision, and the batches of a step.
+        run: the folder for TensorBoard's events; None writes none.
+
+    Raises:
+        SettingsError: if the precision is not safe here.
+    """
+    from accelerate import Accelerator, PartialState
+
+    precision = settings.mixed_precision
+    if precision in ("bf16", "fp16") and PartialState().device.type == "cpu":
+        raise SettingsError(
+            f"mixed_precision={precision} is not safe on a CPU: give mixed_precision=no, or auto"
+        )
+    if precision == "auto":
+        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16" if bf16 else "no"
+    return Accelerator(
+        mixed_precision=precision,
+        gradient_accumulation_steps=settings.accumulate,
+        log_with="tensorboard" if run else None,
+        project_dir=run,
+    )
+
+
+def place(
+    network: VideoResNet, device: torch.device, settings: TrainingSettings
+) -> torch.memory_format:
+    """Put a network where it trains, in the order in memory that is fastest there; return the order.
+
+    Raises:
+        SettingsError: if the settings need GPUs, and this is none.
+    """
+    if settings.sync_batchnorm:
+        if device.type != "cuda":
+            raise SettingsError("sync_batchnorm needs GPUs: omit it on this machine")
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if settings.compile:
+        network.compile()
+    order = memory_order(network, device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    # A fused optimizer wants the weights in place.
+    network.to(device).to(memory_format=order)
+    if device.type == "cuda":
+        # All batches have one size, so the fastest kernels are looked for once.
+        torch.backends.cudnn.benchmark = True
+    return order
 
 
 def memory_order(network: VideoResNet, device: torch.device) -> torch.memory_format:

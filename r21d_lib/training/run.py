@@ -1,41 +1,59 @@
-"""What `r21d train`, `evaluate` and `pretrain-figures` do: whole runs out of the library's parts."""
+"""Whole runs: a recipe trained in its folder, one or many at a time, and scored on its test list."""
 
 import dataclasses
-import json
-import shutil
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
 from r21d_lib import checkpoints
-from r21d_lib.data import action_figures
-from r21d_lib.data.cache import BadVideo, PreparedVideos, prepare
-from r21d_lib.errors import CheckpointError, DatasetError, SettingsError, few
-from r21d_lib.evaluation.protocol import score_videos
-from r21d_lib.evaluation.scores import Scores, summary
-from r21d_lib.files import BUILD, sha256, whole_file
+from r21d_lib.data.cache import BadVideo, PreparedVideos
+from r21d_lib.errors import CheckpointError, DatasetError, SettingsError
+from r21d_lib.evaluation.protocol import score_once, score_videos
+from r21d_lib.evaluation.scores import Scores, clip_accuracy, per_class, video_accuracy
+from r21d_lib.files import BUILD, whole_file
 from r21d_lib.models.networks import PAPER_NAMES, VideoResNet
-from r21d_lib.training import EpochReport, TrainingSettings, measure_speed, recipes, train
+from r21d_lib.training import recipes
+from r21d_lib.training.budget import fit_minutes
+from r21d_lib.training.loop import EpochReport, train
 from r21d_lib.training.recipes import Recipe
-
-RECIPE_FILE = "recipe.json"
-PRETRAINED = "r2plus1d_10_figures"
-SOURCE_CLIPS_PER_CLASS = 200
-PRETRAINING = TrainingSettings(
-    epochs=12, batch_size=16, learning_rate=0.04, warmup_epochs=1.0, label_smoothing=0.1
-)
-# Of the minutes that are given; the rest is for starting, saving and the machine's moods.
-_USABLE = 0.9
+from r21d_lib.training.run_folder import RunFolder
 
 
-def default_run(recipe: Recipe) -> Path:
-    """Return the folder of a recipe's run: build/runs/<recipe>_<data>_<network>_split<k>_seed<n>."""
-    data = Path(recipe.data or "").name
-    parts = (recipe.name, data, recipe.network, f"split{recipe.split}", f"seed{recipe.training.seed}")
-    return BUILD / "runs" / "_".join(parts)
+@dataclass(frozen=True)
+class Finish:
+    """What a run reached.
+
+    Attributes:
+        recipe: what it followed.
+        history: a row an epoch: epoch, loss, train_accuracy and, where the test videos were scored
+            after every epoch, test_accuracy (fractions of clips), seconds.
+        scores: of the test videos.
+    """
+
+    recipe: Recipe
+    history: pd.DataFrame
+    scores: Scores
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain values, for JSON."""
+        table = per_class(self.scores)
+        curves = [c for c in ("loss", "train_accuracy", "test_accuracy") if c in self.history]
+        return {
+            "network": self.recipe.network,
+            "seed": self.recipe.training.seed,
+            "clip@1": round(clip_accuracy(self.scores), 4),
+            "video@1": round(video_accuracy(self.scores), 4),
+            "minutes": round(float(self.history["seconds"].sum()) / 60, 2),
+            "per_class": dict(zip(table["class"], table["accuracy"].round(4), strict=True)),
+            **{curve: [round(float(v), 4) for v in self.history[curve]] for curve in curves},
+        }
 
 
 def train_recipe(
@@ -46,50 +64,57 @@ def train_recipe(
     minutes: float | None = None,
     on_bad_video: BadVideo = "fail",
     on_epoch: Callable[[EpochReport], None] | None = None,
-) -> Path:
-    """Train what a recipe describes; return the run's folder.
+    validation: PreparedVideos | None = None,
+    progress: bool = True,
+) -> tuple[RunFolder, VideoResNet]:
+    """Train what a recipe describes; return the run's folder and the trained network.
 
     Args:
         recipe: from `recipes.read`.
-        run: the run's folder; None takes `default_run`.
-        resume: goes on with an unfinished run in that folder.
+        run: the run's folder; None takes `RunFolder.of(recipe)`.
+        resume: goes on with an unfinished run in that folder, and does not repeat a finished one.
         minutes: measures the speed first, says what fits, and shortens the schedule to it.
         on_bad_video: "report" leaves out training videos that cannot be decoded, and lists them in
             bad_videos.csv.
-        on_epoch: as for `training.train`; `plots.tensorboard.log_images` adds pictures.
+        on_epoch: as for `train`; `plots.tensorboard.log_images` adds pictures.
+        validation: as for `train`.
+        progress: shows bars.
 
     Raises:
         R21DError: one line that names what does not fit.
     """
     from accelerate import PartialState
 
-    folder = run or default_run(recipe)
+    folder = RunFolder(run) if run else RunFolder.of(recipe)
     processes = PartialState()
     # One process decodes what is not decoded yet; the others find it done.
     with processes.main_process_first():
         videos = recipe.videos("train", on_bad_video=on_bad_video)
     network = start_network(recipe, videos.videos.classes)
     if minutes is not None:
-        recipe = _fit_minutes(recipe, network, videos, folder, minutes, resume)
-    if processes.is_main_process:
-        _keep_recipe(recipe, folder, resume)
-        if videos.bad:
-            with whole_file(folder / "bad_videos.csv") as partial:
-                pd.DataFrame(videos.bad, columns=["video", "reason"]).to_csv(partial, index=False)
-            tqdm.write(
-                f"{len(videos.bad)} videos cannot be decoded and are left out: see "
-                f"{folder / 'bad_videos.csv'}"
-            )
+        if resume and folder.weights.is_file():
+            recipe = folder.recipe()  # another measurement would be another schedule
+            tqdm.write(f"{folder.path} goes on as it was begun, with {recipe.training.epochs} epochs")
+        else:
+            recipe = fit_minutes(recipe, network, videos, minutes)
     train(
         network,
         videos,
-        folder,
-        clips=recipe.clips,
-        settings=recipe.training,
+        recipe,
+        folder.path,
+        validation=validation,
         on_epoch=on_epoch,
         resume=resume,
+        progress=progress,
     )
-    return folder
+    if videos.bad and processes.is_main_process:
+        with whole_file(folder.path / "bad_videos.csv") as partial:
+            pd.DataFrame(videos.bad, columns=["video", "reason"]).to_csv(partial, index=False)
+        tqdm.write(
+            f"{len(videos.bad)} videos cannot be decoded and are left out: see "
+            f"{folder.path / 'bad_videos.csv'}"
+        )
+    return folder, network
 
 
 def start_network(recipe: Recipe, classes: tuple[str, ...]) -> VideoResNet:
@@ -108,91 +133,98 @@ def start_network(recipe: Recipe, classes: tuple[str, ...]) -> VideoResNet:
     return network
 
 
-def read_recipe(folder: Path) -> Recipe:
-    """Return the recipe that a run was trained with.
-
-    Raises:
-        DatasetError: if the folder holds no run of `train_recipe`.
-    """
-    try:
-        return Recipe.from_dict(json.loads((folder / RECIPE_FILE).read_text()))
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"{folder} holds no run of `r21d train`: it has no {RECIPE_FILE}, so what it was trained "
-            "on is not known"
-        ) from error
-
-
-def _keep_recipe(recipe: Recipe, folder: Path, resume: bool) -> None:
-    """Write the resolved recipe into the run's folder, unless that holds a run of another one."""
-    file = folder / RECIPE_FILE
-    if file.is_file() and resume:
-        there, here = read_recipe(folder).flat(), recipe.flat()
-        different = [f"{key} {there[key]}" for key in here if there[key] != here[key]]
-        if different:
-            raise SettingsError(
-                f"{folder} holds a run with {few(different)}: choose another folder with --run, "
-                "or start anew with --fresh"
-            )
-    with whole_file(file) as partial:
-        partial.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
-
-
-def _fit_minutes(
+def run_one(
     recipe: Recipe,
-    network: VideoResNet,
-    videos: PreparedVideos,
-    folder: Path,
-    minutes: float,
-    resume: bool,
-) -> Recipe:
-    """Shorten a recipe's schedule to what this machine does in so many minutes, and say so."""
-    if resume and (folder / RECIPE_FILE).is_file():
-        begun = read_recipe(folder)  # another measurement would be another schedule
-        tqdm.write(f"{folder} goes on as it was begun, with {begun.training.epochs} epochs")
-        return begun
-    settings = recipe.training
-    speed = measure_speed(network, videos, clips=recipe.clips, settings=settings)
-    shortened = fit_budget(settings, speed * 60 * minutes * _USABLE, len(videos))
-    clips = settings.clips_per_epoch or len(videos)
-    whole = settings.epochs * clips / speed / 60
-    text = (
-        f"{speed:.1f} clips a second: the recipe's {settings.epochs} epochs of {clips:,} clips take "
-        f"{whole:,.0f} minutes"
-    )
-    if shortened == settings:
-        text += f", which fit in {minutes:g}"
-    elif shortened.epochs == 1 and shortened.clips_per_epoch:
-        text += f"; {minutes:g} fit one epoch of {shortened.clips_per_epoch:,}"
-    else:
-        text += f"; {minutes:g} fit {shortened.epochs} epochs"
-    tqdm.write(text)
-    return dataclasses.replace(recipe, training=shortened)
-
-
-def fit_budget(settings: TrainingSettings, clips: float, num_videos: int) -> TrainingSettings:
-    """Shorten a schedule to a number of clips, its warm-up and steps in proportion.
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    test_curve: bool = False,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> Finish:
+    """Train what a recipe describes in its own folder, and score the weights of the last epoch.
 
     Args:
-        settings: the whole schedule.
-        clips: that can be trained on.
-        num_videos: of the training list.
+        recipe: with its network and seed.
+        resume: goes on with an unfinished run, and does not repeat a finished one.
+        progress: shows bars.
+        test_curve: after every epoch one clip of each test video is scored as well, for the curve of
+            test error (paper, figure 3). Nothing is chosen by it.
+        on_epoch: as for `train`.
+    """
+    test_videos = recipe.videos("test")
+    folder, network = train_recipe(
+        recipe,
+        resume=resume,
+        progress=progress,
+        validation=test_videos if test_curve else None,
+        on_epoch=on_epoch,
+    )
+    scores = score_once(
+        folder.scores_file(recipe.split),
+        network,
+        test_videos,
+        recipe.clips,
+        num_clips=recipe.num_clips,
+        progress=progress,
+    )
+    history = folder.metrics().rename(columns={"validation_accuracy": "test_accuracy"})
+    return Finish(recipe, history, scores)
+
+
+def run_many(
+    entries: Sequence[Recipe],
+    *,
+    jobs: int | None = None,
+    resume: bool = True,
+    test_curve: bool = False,
+    on_finish: Callable[[Finish], None] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    watch: Callable[[], None] | None = None,
+) -> list[Finish]:
+    """Run several recipes at a time, each in a process of its own on its share of the cores.
+
+    Networks this small are done sooner so than one after the other on all cores; and as float32 sums
+    depend on the number of threads, a recipe gives the same numbers whoever else is running.
+
+    Args:
+        entries: recipes whose runs have different folders.
+        jobs: runs at a time; None takes two, one where there is a GPU.
+        resume: as for `run_one`.
+        test_curve: as for `run_one`.
+        on_finish: called with each result, in the order in which they finish.
+        on_epoch: as for `train`; called in the run's own process, so a function of a module.
+        watch: called in this process after every epoch of any run, such as to redraw curves.
 
     Returns:
-        The same settings if they fit; fewer epochs; or, if not even one fits, one of fewer clips.
+        The results in the order of `entries`.
     """
-    per_epoch = settings.clips_per_epoch or num_videos
-    epochs = min(settings.epochs, int(clips / per_epoch))
-    if epochs == settings.epochs:
-        return settings
-    share = max(epochs, 1) / settings.epochs
-    return dataclasses.replace(
-        settings,
-        epochs=max(epochs, 1),
-        clips_per_epoch=settings.clips_per_epoch if epochs else max(int(clips), 1),
-        warmup_epochs=settings.warmup_epochs * share,
-        step_epochs=settings.step_epochs * share,
-    )
+    folders = [RunFolder.of(entry) for entry in entries]
+    if len({folder.path for folder in folders}) < len(folders):
+        raise SettingsError("two of the recipes have one folder: give them different names or seeds")
+    jobs = jobs or (1 if torch.cuda.is_available() else 2)
+    threads = max(torch.get_num_threads() // jobs, 1)
+    for entry in {(e.data, e.split, e.clips.resize, e.quality): e for e in entries}.values():
+        for part in ("train", "test"):
+            entry.videos(part)  # decoded here once, and not by several processes at a time
+    epochs = sum(entry.training.epochs for entry in entries)
+    options = {"resume": resume, "test_curve": test_curve, "on_epoch": on_epoch, "progress": False}
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as pool,
+        tqdm(total=epochs, desc=f"{len(entries)} runs", unit="epoch") as bar,
+    ):
+        futures = [pool.submit(run_one, entry, **options) for entry in entries]
+        waiting: set[Future[Finish]] = set(futures)
+        while waiting:
+            finished, waiting = wait(waiting, timeout=1)
+            for future in finished:
+                if on_finish is not None:
+                    on_finish(future.result())
+            done = sum(len(folder.metrics()) for folder in folders)
+            if watch is not None and done > bar.n:
+                watch()
+            bar.update(done - bar.n)
+        return [future.result() for future in futures]
 
 
 @dataclass(frozen=True)
@@ -217,27 +249,25 @@ def evaluate(
     """Score a run or a checkpoint on the test list of its split.
 
     Args:
-        run_or_checkpoint: a run's folder, or its name below build/runs; or a weight file, or a name
-            of weights.
+        run_or_checkpoint: a run's folder or name, or a weight file or name of weights.
         data: as `Recipe.data`; None takes the run's, ActionFigures for a file that is in no run.
-        split: None takes the run's. A weight file that is in no run's folder needs it; for weights
-            with a name it is 1.
+        split: None takes the run's; for a file that is in no run it must be given, unless the file
+            ships with the package, which was trained on other people.
         num_clips: uniformly spaced clips a video; None takes the run's, or 10.
         crops: 1 or 3 a clip.
         dense_step: instead of `num_clips`, a clip every so many frames.
         scores: the file to write; None puts it beside the checkpoint, or in build/.
 
     Raises:
-        DatasetError: if there is no such run, or it is not known on which split it was trained: the
-            network could be tested on videos that it has learnt from.
-        SettingsError: if a number is below 1.
+        DatasetError: if a run's folder holds no recipe, or a file's split is not known.
+        SettingsError: if a number makes no sense.
     """
     for name, value in (("split", split), ("num_clips", num_clips), ("dense_step", dense_step)):
         if value is not None and value < 1:
             raise SettingsError(f"{name} {value} makes no sense: give 1 or more")
     folder, checkpoint = _find(run_or_checkpoint)
     if folder is not None:
-        recipe = read_recipe(folder)
+        recipe = folder.recipe()
     elif split is None and Path(checkpoint).is_file():
         raise DatasetError(
             f"{checkpoint} lies in no run's folder, so its split is not known: give --split, the one "
@@ -262,87 +292,21 @@ def evaluate(
         crops=crops,
         dense_step=dense_step,
     )
-    file = scores or report.source.with_name(f"scores_split{recipe.split}.npz")
+    beside = RunFolder(report.source.parent if folder is None else folder.path)
+    file = scores or beside.scores_file(recipe.split)
     if file.parent == checkpoints.SHIPPED:
         file = BUILD / file.name
     result.save(file)
     return Evaluated(recipe.split, result, file)
 
 
-def _find(run_or_checkpoint: str) -> tuple[Path | None, str]:
-    """Return the folder of a run, None for weights that are in none; and the weights."""
+def _find(run_or_checkpoint: str) -> tuple[RunFolder | None, str]:
+    """Return the run that a name, folder or file belongs to, None for weights in none; and the weights."""
     path = Path(run_or_checkpoint)
     if path.is_file():
-        return (path.parent if (path.parent / RECIPE_FILE).is_file() else None), run_or_checkpoint
+        folder = RunFolder(path.parent)
+        return (folder if folder.is_begun else None), run_or_checkpoint
     if run_or_checkpoint in checkpoints.shipped() or run_or_checkpoint in checkpoints.published():
         return None, run_or_checkpoint
-    for folder in (path.expanduser(), BUILD / "runs" / run_or_checkpoint):
-        if folder.is_dir():
-            return folder, str(folder / "last.safetensors")
-    raise DatasetError(
-        f"no run and no weights {run_or_checkpoint}: give a run's folder, the name of one in "
-        f"{BUILD / 'runs'}, a weight file, or a name that `r21d weights` lists"
-    )
-
-
-def pretrain_figures(*, seed: int = 0, install: bool = False, workers: int | None = None) -> Path:
-    """Train R(2+1)D on ActionFigures' source classes, measure it, and write the checkpoint.
-
-    The recipe of the file that ships with the package: 10 layers, width 16, clips of 8 frames at
-    64 x 64, on split 1 of the source classes. It can be interrupted and goes on where it was.
-
-    Args:
-        seed: of the data, the weights and every draw of the training.
-        install: puts the result in the package, with the card and the SHA-256 beside it.
-        workers: processes that draw and decode the videos; None takes all cores.
-
-    Returns:
-        The checkpoint's path.
-    """
-    recipe = recipes.read("figures_scratch")
-    root = BUILD / "data" / "action_figures_source"
-    action_figures.generate(
-        root,
-        subset="source",
-        clips_per_class=SOURCE_CLIPS_PER_CLASS,
-        seed=seed,
-        workers=workers,
-    )
-    prepared = {
-        part: prepare(
-            action_figures.load(root, subset="source", split=1, part=part),
-            BUILD / "cache",
-            size=recipe.clips.resize,
-        )
-        for part in ("train", "test")
-    }
-    classes = prepared["train"].videos.classes
-    settings = dataclasses.replace(PRETRAINING, seed=seed)
-    net = recipe.build(len(classes), seed=seed)
-    run = BUILD / "runs" / "pretrain_figures"
-    history = train(net, prepared["train"], run, clips=recipe.clips, settings=settings)
-    scores = score_videos(net, prepared["test"], recipe.clips)
-    card = checkpoints.Card(
-        network=net.settings,
-        clips=recipe.clips,
-        classes=classes,
-        training={
-            **dataclasses.asdict(settings),
-            "data": f"ActionFigures, source classes, {SOURCE_CLIPS_PER_CLASS} clips a class, split 1",
-            "command": "r21d pretrain-figures --install",
-            "minutes": round(history["seconds"].sum() / 60, 1),
-        },
-        accuracy={k: float(v) for k, v in summary(scores).items() if "@" in k},
-    )
-    path = run / f"{PRETRAINED}.safetensors"
-    checkpoints.save(path, net, card)
-    if not install:
-        return path
-    shipped = checkpoints.SHIPPED / path.name
-    shipped.parent.mkdir(exist_ok=True)
-    with whole_file(shipped) as partial:
-        shutil.copyfile(path, partial)
-    with whole_file(shipped.with_suffix(".json")) as partial:
-        described = {"file": path.name, "sha256": sha256(shipped), **json.loads(card.to_json())}
-        partial.write_text(json.dumps(described, indent=2) + "\n")
-    return shipped
+    folder = RunFolder.find(run_or_checkpoint)
+    return folder, str(folder.weights)

@@ -1,8 +1,9 @@
-"""A run's folder: config.json, metrics.csv, last and best weights, and resume.pt.
+"""A run's folder: its name, the one recipe that it followed, its weights, state and scores.
 
 Each file is written whole or not at all, resume.pt last: it alone says how far the run has come.
 """
 
+import glob
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,79 +14,177 @@ import pandas as pd
 import torch
 
 from r21d_lib import checkpoints
-from r21d_lib.data.cache import PreparedVideos
-from r21d_lib.data.clips import ClipSettings
-from r21d_lib.errors import R21DError, SettingsError
-from r21d_lib.files import whole_file
+from r21d_lib.data.lists import VideoList
+from r21d_lib.errors import DatasetError, R21DError, SettingsError, few
+from r21d_lib.evaluation.scores import Scores
+from r21d_lib.files import BUILD, whole_file
 from r21d_lib.models.networks import VideoResNet
-from r21d_lib.training.settings import TrainingSettings
+from r21d_lib.training.recipes import Recipe
 
-_FILES = ("config.json", "metrics.csv", "last.safetensors", "best.safetensors", "resume.pt")
+RUNS = BUILD / "runs"
+_RECIPE = "recipe.json"
+_STATE = "resume.pt"
+_METRICS = "metrics.csv"
 
 
 class RunFolder:
     """The files of one training.
 
-    Args:
-        path: the folder; made where missing.
-        network: what is trained.
-        videos: what it is trained on.
-        clips: how clips are cut.
-        settings: the recipe of the loop.
-        fresh: deletes an older run there.
+    recipe.json holds the recipe with every value resolved, the network's settings, the classes and the
+    number of training videos; last.safetensors and best.safetensors the weights; metrics.csv a row an
+    epoch; resume.pt what an interrupted run needs; scores_split<k>.npz the scores of a test list.
 
-    Raises:
-        SettingsError: if the folder holds another run, or the classes do not fit.
-        R21DError: if it cannot be written.
+    Args:
+        path: the folder; `begin` makes it.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        network: VideoResNet,
-        videos: PreparedVideos,
-        clips: ClipSettings,
-        settings: TrainingSettings,
-        *,
-        fresh: bool,
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "RunFolder":
+        """Return the folder that a recipe's run has where no other is asked for, below build/runs."""
+        training = recipe.training
+        parts = (
+            recipe.name,
+            Path(recipe.data or "").name,
+            recipe.network,
+            f"{training.epochs}epochs",
+            f"split{recipe.split}",
+            f"seed{training.seed}",
+        )
+        return cls(RUNS / "_".join(filter(None, parts)))
+
+    @classmethod
+    def find(cls, run: str | Path) -> "RunFolder":
+        """Return the folder of a run: its path, or its name below build/runs or the beginning of it.
+
+        Raises:
+            DatasetError: if there is none, or several, or it holds no recipe: on what its network was trained is
+                then not known, and a score could be of videos that it has learnt from.
+        """
+        for path in (Path(run).expanduser(), RUNS / run):
+            if path.is_dir():
+                folder = cls(path)
+                folder.recipe()
+                return folder
+        begun = sorted(path.parent.name for path in RUNS.glob(f"{glob.escape(str(run))}*/{_RECIPE}"))
+        if len(begun) == 1:
+            return cls(RUNS / begun[0])
+        if begun:
+            raise DatasetError(f"{run} is the beginning of {len(begun)} runs: {few(begun)}")
+        raise DatasetError(f"no run {run}: give a run's folder or weights, or the name of one in {RUNS}")
+
+    @property
+    def is_begun(self) -> bool:
+        """Tell whether a run was begun here."""
+        return (self.path / _RECIPE).is_file()
+
+    @property
+    def weights(self) -> Path:
+        """The weights of the last whole epoch."""
+        return self.path / "last.safetensors"
+
+    def scores_file(self, split: int) -> Path:
+        """Return the file for the scores of a split's test list."""
+        return self.path / f"scores_split{split}.npz"
+
+    def scores(self, split: int) -> Scores | None:
+        """Return the kept scores of a split's test list, None where it was not scored yet."""
+        file = self.scores_file(split)
+        return Scores.load(file) if file.is_file() else None
+
+    def metrics(self) -> pd.DataFrame:
+        """Return what `train` returned after the last whole epoch; empty before the first."""
+        file = self.path / _METRICS
+        return pd.read_csv(file) if file.is_file() else pd.DataFrame()
+
+    def recipe(self) -> Recipe:
+        """Return the recipe that the run follows.
+
+        Raises:
+            DatasetError: if the folder holds no run, or its recipe is damaged.
+        """
+        return Recipe.from_dict(self._record()["recipe"])
+
+    def _record(self) -> dict[str, Any]:
+        file = self.path / _RECIPE
+        try:
+            record = json.loads(file.read_text())
+            if not isinstance(record, dict) or not isinstance(record.get("recipe"), dict):
+                raise ValueError("no recipe in it")
+        except FileNotFoundError as error:
+            raise DatasetError(
+                f"{self.path} holds no run: it has no {_RECIPE}, so on what it was trained is not known"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{file} is damaged ({error}): start the run anew (--fresh, resume=False)"
+            ) from error
+        return record
+
+    def begin(
+        self, recipe: Recipe, network: VideoResNet, videos: VideoList, *, fresh: bool = False
     ) -> None:
-        self.path = path
-        classes = videos.videos.classes
+        """Make the folder for a run, or find it as this run left it.
+
+        Args:
+            recipe: what is followed.
+            network: what is trained.
+            videos: what it is trained on.
+            fresh: deletes an older run there, with its scores and events.
+
+        Raises:
+            SettingsError: if the folder holds another run, or the classes do not fit.
+            R21DError: if it cannot be written.
+        """
+        classes = videos.classes
         if network.settings.num_classes != len(classes):
             raise SettingsError(
-                f"the network has {network.settings.num_classes} classes and {videos.videos.name} has "
+                f"the network has {network.settings.num_classes} classes and {videos.name} has "
                 f"{len(classes)}: build or load it for these classes"
             )
-        config = {
+        self.begun = {
+            "recipe": recipe.to_dict(),
             "network": asdict(network.settings),
-            "clips": asdict(clips),
-            "training": asdict(settings),
-            "data": {"name": videos.videos.name, "videos": len(videos), "classes": list(classes)},
+            "data": {"name": videos.name, "videos": len(videos), "classes": list(classes)},
         }
-        self.config: dict[str, Any] = json.loads(json.dumps(config))  # tuples become lists, as in it
-        file = path / "config.json"
+        self.begun = json.loads(json.dumps(self.begun))  # tuples become lists, as in the file
         try:
             if fresh:
-                for name in _FILES:
-                    (path / name).unlink(missing_ok=True)
-            if file.is_file():
-                self._check_same(json.loads(file.read_text()))
-            with whole_file(file) as partial:
-                partial.write_text(json.dumps(self.config, indent=2) + "\n")
+                self._clear()
+            elif self.is_begun:
+                self._check_same(self._record())
+            elif (self.path / _STATE).is_file():
+                raise SettingsError(
+                    f"{self.path} holds a run without its {_RECIPE}: choose another folder (--run), or "
+                    "start anew (--fresh, resume=False)"
+                )
+            with whole_file(self.path / _RECIPE) as partial:
+                partial.write_text(json.dumps(self.begun, indent=2) + "\n")
         except OSError as error:
             raise self._unwritable(error) from error
 
+    def _clear(self) -> None:
+        """Delete what an older run left, and nothing else."""
+        kinds = (_RECIPE, "config.json", _METRICS, _STATE, "*.safetensors", "scores*.npz")
+        for kind in (*kinds, "bad_videos.csv", "tensorboard/**/events.out.tfevents*"):
+            for file in self.path.glob(kind):
+                file.unlink()
+
     def _check_same(self, there: Mapping[str, Any]) -> None:
-        different = [key for key in self.config if there.get(key) != self.config[key]]
+        """Refuse a folder that holds the run of another recipe, naming what differs."""
+        here, begun = _flat(self.begun), _flat(there)
+        different = [f"{key} {begun.get(key)}" for key in here if here[key] != begun.get(key)]
         if different:
             raise SettingsError(
-                f"{self.path} holds a run with other settings ({', '.join(different)}): "
-                "choose another folder, or start anew (--fresh, resume=False)"
+                f"{self.path} holds a run with {few(different)}: choose another folder (--run), or "
+                "start anew (--fresh, resume=False)"
             )
 
     def read_state(self) -> dict[str, Any] | None:
         """Return what `write_state` wrote, None before the first time."""
-        file = self.path / "resume.pt"
+        file = self.path / _STATE
         if not file.is_file():
             return None
         return torch.load(file, weights_only=True, map_location="cpu")
@@ -93,7 +192,7 @@ class RunFolder:
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Write all that an interrupted run needs to go on as if nothing had happened."""
         try:
-            with whole_file(self.path / "resume.pt") as partial:
+            with whole_file(self.path / _STATE) as partial:
                 torch.save(dict(state), partial)
         # torch reports a full disk as a RuntimeError.
         except (OSError, RuntimeError) as error:
@@ -104,20 +203,21 @@ class RunFolder:
         from safetensors import SafetensorError
 
         row = history[-1]
-        training = {**self.config["training"], "data": self.config["data"]["name"]}
+        recipe, data = Recipe.from_dict(self.begun["recipe"]), self.begun["data"]
+        training = {**self.begun["recipe"]["training"], "data": data["name"]}
         card = checkpoints.Card(
             network=network.settings,
-            clips=ClipSettings.from_dict(self.config["clips"]),
-            classes=tuple(self.config["data"]["classes"]),
+            clips=recipe.clips,
+            classes=tuple(data["classes"]),
             training={**training, "epoch": row["epoch"]},
             accuracy={k: v for k, v in row.items() if k.endswith("_accuracy")},
         )
         validation = [r["validation_accuracy"] for r in history if "validation_accuracy" in r]
         try:
-            checkpoints.save(self.path / "last.safetensors", network, card)
+            checkpoints.save(self.weights, network, card)
             if validation and validation[-1] > max(validation[:-1], default=-1.0):
                 checkpoints.save(self.path / "best.safetensors", network, card)
-            with whole_file(self.path / "metrics.csv") as partial:
+            with whole_file(self.path / _METRICS) as partial:
                 pd.DataFrame(history).to_csv(partial, index=False)
         except (OSError, SafetensorError) as error:
             raise self._unwritable(error) from error
@@ -128,3 +228,17 @@ class RunFolder:
             f"{self.path} cannot be written ({reason}): free space or choose another folder; "
             "what was written before is whole"
         )
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every value of a record by its own name, but for what describes and never decides."""
+    values: dict[str, Any] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            values |= {
+                inner if key in ("recipe", "training", "clips") else f"{key}.{inner}": entry
+                for inner, entry in _flat(value).items()
+            }
+        else:
+            values[key] = value
+    return {key: value for key, value in values.items() if key not in ("name", "description")}

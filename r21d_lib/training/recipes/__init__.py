@@ -17,7 +17,7 @@ from r21d_lib.data.lists import Part, VideoList
 from r21d_lib.errors import SettingsError
 from r21d_lib.files import BUILD
 from r21d_lib.models.networks import VideoResNet, build_network
-from r21d_lib.training import TrainingSettings
+from r21d_lib.training.settings import TrainingSettings
 
 FOLDER = Path(__file__).parent
 _NONE = "none"  # TOML has no word for it

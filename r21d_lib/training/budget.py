@@ -1,0 +1,93 @@
+"""How much training fits into a time: the speed measured, and a schedule shortened to it."""
+
+import copy
+import dataclasses
+import time
+
+import torch
+from tqdm.auto import tqdm
+
+from r21d_lib.data.cache import PreparedVideos
+from r21d_lib.errors import SettingsError
+from r21d_lib.models.networks import VideoResNet
+from r21d_lib.training.hardware import start_accelerator
+from r21d_lib.training.loop import Loop
+from r21d_lib.training.recipes import Recipe
+from r21d_lib.training.settings import TrainingSettings
+
+_SLOW_STEPS = 2  # the first ones, which a measurement leaves out
+# Of the minutes that are given; the rest is for starting, saving and the machine's moods.
+_USABLE = 0.9
+
+
+def measure_speed(
+    network: VideoResNet, train_videos: PreparedVideos, recipe: Recipe, *, seconds: float = 10.0
+) -> float:
+    """Return how many clips a second training takes in, on all devices together.
+
+    Trains a copy of the network for a few steps and forgets it.
+    """
+    settings = recipe.training
+    accelerator = start_accelerator(settings)
+    loop = Loop(accelerator, copy.deepcopy(network), train_videos, recipe)
+    steps = loop.steps(0, 0)
+    done, started = 0, 0.0
+    for done, _ in enumerate(steps, start=1 - _SLOW_STEPS):
+        if done == 0:
+            started = time.perf_counter()
+        # The slowest process decides, so that all stop after the same step.
+        elapsed = torch.tensor(time.perf_counter() - started, device=accelerator.device)
+        if done > 0 and accelerator.reduce(elapsed, reduction="mean").item() > seconds:
+            break
+    if done <= 0:
+        raise SettingsError(f"speed cannot be measured in {loop.batches.steps} steps: lower batch_size")
+    per_step = settings.batch_size * settings.accumulate * accelerator.num_processes
+    return done * per_step / (time.perf_counter() - started)
+
+
+def fit_minutes(
+    recipe: Recipe, network: VideoResNet, videos: PreparedVideos, minutes: float
+) -> Recipe:
+    """Shorten a recipe's schedule to what this machine does in so many minutes, and say so."""
+    settings = recipe.training
+    speed = measure_speed(network, videos, recipe)
+    shortened = fit_budget(settings, speed * 60 * minutes * _USABLE, len(videos))
+    clips = settings.clips_per_epoch or len(videos)
+    whole = settings.epochs * clips / speed / 60
+    text = (
+        f"{speed:.1f} clips a second: the recipe's {settings.epochs} epochs of {clips:,} clips take "
+        f"{whole:,.0f} minutes"
+    )
+    if shortened == settings:
+        text += f", which fit in {minutes:g}"
+    elif shortened.epochs == 1 and shortened.clips_per_epoch:
+        text += f"; {minutes:g} fit one epoch of {shortened.clips_per_epoch:,}"
+    else:
+        text += f"; {minutes:g} fit {shortened.epochs} epochs"
+    tqdm.write(text)
+    return dataclasses.replace(recipe, training=shortened)
+
+
+def fit_budget(settings: TrainingSettings, clips: float, num_videos: int) -> TrainingSettings:
+    """Shorten a schedule to a number of clips, its warm-up and steps in proportion.
+
+    Args:
+        settings: the whole schedule.
+        clips: that can be trained on.
+        num_videos: of the training list.
+
+    Returns:
+        The same settings if they fit; fewer epochs; or, if not even one fits, one of fewer clips.
+    """
+    per_epoch = settings.clips_per_epoch or num_videos
+    epochs = min(settings.epochs, int(clips / per_epoch))
+    if epochs == settings.epochs:
+        return settings
+    share = max(epochs, 1) / settings.epochs
+    return dataclasses.replace(
+        settings,
+        epochs=max(epochs, 1),
+        clips_per_epoch=settings.clips_per_epoch if epochs else max(int(clips), 1),
+        warmup_epochs=settings.warmup_epochs * share,
+        step_epochs=settings.step_epochs * share,
+    )
