@@ -7,7 +7,7 @@ import pytest
 
 from r21d_lib.data import action_figures, video
 from r21d_lib.data.action_figures import generation
-from r21d_lib.data.action_figures.actions import RUNG, SOURCE_ACTIONS, TARGET_ACTIONS
+from r21d_lib.data.action_figures.actions import MOTION_PAIRS, RUNG, SOURCE_ACTIONS, TARGET_ACTIONS
 from r21d_lib.data.action_figures.skeleton import Body, joints
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.files import sha256
@@ -20,8 +20,9 @@ def drawn(tmp_path_factory):
     return root
 
 
-def test_twelve_target_and_twelve_other_classes():
-    assert len(action_figures.TARGET_CLASSES) == len(action_figures.SOURCE_CLASSES) == 12
+def test_twelve_target_and_fourteen_other_classes():
+    assert len(action_figures.TARGET_CLASSES) == 12
+    assert len(action_figures.SOURCE_CLASSES) == 14
     assert not set(action_figures.TARGET_CLASSES) & set(action_figures.SOURCE_CLASSES)
 
 
@@ -66,11 +67,26 @@ def test_the_number_of_processes_changes_no_byte_and_whole_files_stay(drawn, tmp
     assert paths[1].stat().st_mtime_ns == before
 
 
-def test_stand_is_sit_backwards():
+@pytest.mark.parametrize("pair", MOTION_PAIRS)
+def test_one_of_a_motion_pair_is_the_other_backwards(pair):
+    forth, back = (TARGET_ACTIONS[name] for name in pair)
+    assert (forth.frames, forth.cyclic, forth.view) == (back.frames, False, back.view)
     for phase in np.linspace(0, 1, 9):  # eighths, whose complements are exact
-        sitting = TARGET_ACTIONS["sit"].at(phase, 1.0).poses[0]
-        standing = TARGET_ACTIONS["stand"].at(1 - phase, 1.0).poses[0]
-        assert joints(sitting, Body()) == joints(standing, Body())
+        first, second = forth.at(phase, 1.0), back.at(1 - phase, 1.0)
+        assert joints(first.poses[0], Body()) == joints(second.poses[0], Body())
+        assert first.things == second.things
+
+
+def test_an_order_blind_network_has_a_ceiling():
+    assert action_figures.ORDER_BLIND_CEILING == 0.75
+    assert len({name for pair in MOTION_PAIRS for name in pair}) >= len(TARGET_ACTIONS) / 3
+
+
+def test_a_person_does_every_action_once(drawn):
+    names = [path.stem.split("_") for path in (drawn / "videos").rglob("*.avi")]
+    people = Counter(parts[1] for parts in names)
+    assert len(people) == 20
+    assert set(people.values()) == {len(TARGET_ACTIONS)}
 
 
 @pytest.mark.parametrize("name", sorted(TARGET_ACTIONS | SOURCE_ACTIONS))
@@ -108,8 +124,8 @@ def test_a_group_is_one_cast_and_the_two_sets_share_nobody():
 
     walkers = [cast("target", "walk", group, 0) for group in range(40)]
     assert walkers == [cast("target", "jump", group, 3) for group in range(40)]
-    throwers = [cast("source", "throw", group, 0) for group in range(40)]
-    everybody = [person for people, _ in walkers + throwers for person in people]
+    golfers = [cast("source", "golf", group, 0) for group in range(40)]
+    everybody = [person for people, _ in walkers + golfers for person in people]
     assert len(set(everybody)) == 160
 
 

@@ -1,8 +1,9 @@
-"""ActionFigures: people that code draws, doing twelve actions of HMDB51, and twelve others.
+"""ActionFigures: people that code draws, doing twelve actions of HMDB51, and fourteen others.
 
 The default data set of the notebooks, and the one that the shipped checkpoint was pretrained on.
 """
 
+from r21d_lib.data.action_figures.actions import MOTION_PAIRS, ORDER_BLIND_CEILING
 from r21d_lib.data.action_figures.generation import (
     SOURCE_CLASSES,
     TARGET_CLASSES,
@@ -13,6 +14,8 @@ from r21d_lib.data.action_figures.generation import (
 from r21d_lib.data.action_figures.sheets import contact_sheet, write_contact_sheets
 
 __all__ = [
+    "MOTION_PAIRS",
+    "ORDER_BLIND_CEILING",
     "SOURCE_CLASSES",
     "TARGET_CLASSES",
     "contact_sheet",

@@ -128,40 +128,6 @@ def _wave(p: float, a: float) -> Moment:
     return Moment((Pose(view="front", arms=((8, 6), arm), legs=((5, 3), (5, 3))),))
 
 
-def _kick(p: float, a: float) -> Moment:
-    q = p % 1
-    thigh = _keyed(q, (0, -4), (0.25, -38), (0.5, 92 * a), (0.65, 80 * a), (1, -4))
-    shin = _keyed(q, (0, -6), (0.25, -95), (0.42, 20), (0.52, 92 * a), (0.66, 60), (1, -6))
-    lean = _keyed(q, (0, 0), (0.25, 10), (0.52, -20), (1, 0))
-    arm = -0.5 * thigh
-    return Moment(
-        (
-            Pose(
-                torso=lean,
-                arms=((-arm + 12, -arm + 50), (arm, arm + 30)),
-                legs=((2, -4), (thigh, shin)),
-                anchor="lowest",
-            ),
-        )
-    )
-
-
-def _punch(p: float, a: float) -> Moment:
-    def arm(q: float) -> tuple[float, float]:
-        out = max(0.0, _sin(q)) ** 0.7
-        return _mix(28, 91, out * min(a, 1.05)), _mix(148, 91, out)
-
-    return Moment(
-        (
-            Pose(
-                torso=8 + 6 * abs(_sin(p)),
-                arms=(arm(p + 0.5), arm(p)),
-                legs=((30, 8), (-16, -34)),
-            ),
-        )
-    )
-
-
 def _pick(p: float, a: float) -> Moment:
     down = _keyed(p, (0, 0), (0.5, 1), (0.58, 1), (1, 0))
     pose = Pose(
@@ -175,26 +141,6 @@ def _pick(p: float, a: float) -> Moment:
     if p < 0.54:
         return Moment((pose,), (Thing("box", (0.28, 0.0), (0.2, 0.17)),))
     return Moment((pose,), (Thing("held box", size=(0.2, 0.17)),))
-
-
-def _pushup(p: float, a: float) -> Moment:
-    height = _mix(0.56, 0.16, (0.5 - 0.5 * math.cos(2 * math.pi * p)) * min(a, 1.0))
-    slope = math.degrees(math.asin((height + 0.02) / 1.42))
-    hands = ((0.0, -height), (0.03, -height))
-    line = 90 - slope
-    return Moment(
-        (
-            Pose(
-                torso=line,
-                hands=hands,
-                bend=1,
-                legs=((-line, -line), (-line - 1, -line + 1)),
-                head=-18,
-                anchor="foot",
-                x=-0.85,
-            ),
-        )
-    )
 
 
 def _sit(p: float, a: float) -> Moment:
@@ -233,7 +179,88 @@ def _cartwheel(p: float, a: float) -> Moment:
     )
 
 
+def _put(p: float, a: float) -> Moment:
+    return _pick(1 - p, a)
+
+
+def _throw(p: float, a: float) -> Moment:
+    upper = _keyed(p, (0, 20), (0.35, -70), (0.55, 150), (0.7, 80), (1, 10))
+    fore = _keyed(p, (0, 60), (0.35, -150), (0.48, 205), (0.62, 110), (1, 20))
+    lead = _keyed(p, (0, 15), (0.35, 80), (0.6, 0), (1, -10))
+    step = _keyed(p, (0, 2), (0.35, 40 * a), (0.6, 28), (1, 24))
+    lean = _keyed(p, (0, 0), (0.35, -16), (0.65, 24), (1, 14))
+    pose = Pose(
+        torso=lean,
+        arms=((lead, lead + 20), (upper, fore)),
+        legs=((step, step * 0.3), (-18, -34)),
+        x=-0.2,
+    )
+    if p < 0.58:
+        return Moment((pose,), (Thing("held ball", size=(0.09, 0.0)),))
+    flight = (p - 0.58) * 5
+    at = (0.35 + flight, 1.5 + 0.5 * flight - 0.7 * flight**2)
+    return Moment((pose,), (Thing("ball", at, (0.09, 0.0)),))
+
+
+def _catch(p: float, a: float) -> Moment:
+    return _throw(1 - p, a)
+
+
 # Source classes -----------------------------------------------------------------------------------
+
+
+def _kick(p: float, a: float) -> Moment:
+    q = p % 1
+    thigh = _keyed(q, (0, -4), (0.25, -38), (0.5, 92 * a), (0.65, 80 * a), (1, -4))
+    shin = _keyed(q, (0, -6), (0.25, -95), (0.42, 20), (0.52, 92 * a), (0.66, 60), (1, -6))
+    lean = _keyed(q, (0, 0), (0.25, 10), (0.52, -20), (1, 0))
+    arm = -0.5 * thigh
+    return Moment(
+        (
+            Pose(
+                torso=lean,
+                arms=((-arm + 12, -arm + 50), (arm, arm + 30)),
+                legs=((2, -4), (thigh, shin)),
+                anchor="lowest",
+            ),
+        )
+    )
+
+
+def _punch(p: float, a: float) -> Moment:
+    def arm(q: float) -> tuple[float, float]:
+        out = max(0.0, _sin(q)) ** 0.7
+        return _mix(28, 91, out * min(a, 1.05)), _mix(148, 91, out)
+
+    return Moment(
+        (
+            Pose(
+                torso=8 + 6 * abs(_sin(p)),
+                arms=(arm(p + 0.5), arm(p)),
+                legs=((30, 8), (-16, -34)),
+            ),
+        )
+    )
+
+
+def _pushup(p: float, a: float) -> Moment:
+    height = _mix(0.56, 0.16, (0.5 - 0.5 * math.cos(2 * math.pi * p)) * min(a, 1.0))
+    slope = math.degrees(math.asin((height + 0.02) / 1.42))
+    hands = ((0.0, -height), (0.03, -height))
+    line = 90 - slope
+    return Moment(
+        (
+            Pose(
+                torso=line,
+                hands=hands,
+                bend=1,
+                legs=((-line, -line), (-line - 1, -line + 1)),
+                head=-18,
+                anchor="foot",
+                x=-0.85,
+            ),
+        )
+    )
 
 
 def _climb(p: float, a: float) -> Moment:
@@ -399,50 +426,37 @@ def _swing_baseball(p: float, a: float) -> Moment:
     return Moment((pose,), (Thing("held stick", (bat, 0.66), (0.06, 0.0)),))
 
 
-def _throw(p: float, a: float) -> Moment:
-    upper = _keyed(p, (0, 20), (0.35, -70), (0.55, 150), (0.7, 80), (1, 10))
-    fore = _keyed(p, (0, 60), (0.35, -150), (0.48, 205), (0.62, 110), (1, 20))
-    lead = _keyed(p, (0, 15), (0.35, 80), (0.6, 0), (1, -10))
-    step = _keyed(p, (0, 2), (0.35, 40 * a), (0.6, 28), (1, 24))
-    lean = _keyed(p, (0, 0), (0.35, -16), (0.65, 24), (1, 14))
-    pose = Pose(
-        torso=lean,
-        arms=((lead, lead + 20), (upper, fore)),
-        legs=((step, step * 0.3), (-18, -34)),
-        x=-0.2,
-    )
-    if p < 0.58:
-        return Moment((pose,), (Thing("held ball", size=(0.09, 0.0)),))
-    flight = (p - 0.58) * 5
-    at = (0.35 + flight, 1.5 + 0.5 * flight - 0.7 * flight**2)
-    return Moment((pose,), (Thing("ball", at, (0.09, 0.0)),))
-
-
 TARGET_ACTIONS: dict[str, Action] = {
     "cartwheel": Action(_cartwheel, 32, cyclic=False, view="front"),
+    "catch": Action(_catch, 30, cyclic=False),
     "clap": Action(_clap, 12, cyclic=True, view="front"),
     "jump": Action(_jump, 28, cyclic=True),
-    "kick": Action(_kick, 26, cyclic=True),
     "pick": Action(_pick, 34, cyclic=False),
-    "punch": Action(_punch, 20, cyclic=True),
-    "pushup": Action(_pushup, 26, cyclic=True),
+    "put": Action(_put, 34, cyclic=False),
     "run": Action(_run, 17, cyclic=True, travel=1.5),
     "sit": Action(_sit, 30, cyclic=False),
     "stand": Action(_stand, 30, cyclic=False),
+    "throw": Action(_throw, 30, cyclic=False),
     "walk": Action(_walk, 30, cyclic=True, travel=1.1),
     "wave": Action(_wave, 14, cyclic=True, view="front"),
 }
+# The second of each pair is the first played backwards: their frames are the same, and only the order
+# tells them apart. A network that does not see it gets half of these six classes right at most.
+MOTION_PAIRS = (("pick", "put"), ("sit", "stand"), ("throw", "catch"))
+ORDER_BLIND_CEILING = 1 - len(MOTION_PAIRS) / len(TARGET_ACTIONS)
 SOURCE_ACTIONS: dict[str, Action] = {
     "climb": Action(_climb, 26, cyclic=True),
     "dribble": Action(_dribble, 15, cyclic=True),
     "fall_floor": Action(_fall_floor, 26, cyclic=False),
     "golf": Action(_golf, 36, cyclic=False, view="front"),
     "handstand": Action(_handstand, 36, cyclic=False),
+    "kick": Action(_kick, 26, cyclic=True),
     "pullup": Action(_pullup, 34, cyclic=True, view="front"),
+    "punch": Action(_punch, 20, cyclic=True),
     "push": Action(_push, 34, cyclic=True, travel=0.7),
+    "pushup": Action(_pushup, 26, cyclic=True),
     "shake_hands": Action(_shake_hands, 11, cyclic=True),
     "situp": Action(_situp, 34, cyclic=True),
     "somersault": Action(_somersault, 34, cyclic=False),
     "swing_baseball": Action(_swing_baseball, 30, cyclic=False),
-    "throw": Action(_throw, 30, cyclic=False),
 }
