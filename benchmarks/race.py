@@ -16,7 +16,8 @@ from r21d_lib.files import whole_file
 from r21d_lib.models.networks import NETWORK_NAMES
 from r21d_lib.suite import statistics
 from r21d_lib.suite.results import provenance
-from r21d_lib.training import many, recipes
+from r21d_lib.training import recipes
+from r21d_lib.training.run import Finish, run_many
 
 RESULTS = Path(__file__).parent / "results" / "race.json"
 
@@ -32,8 +33,8 @@ def main() -> None:
     entries = [recipes.read("figures_race", [f"network={name}", f"seed={seed}"]) for name, seed in todo]
     done: dict[tuple[str, int], dict[str, object]] = {}
 
-    def keep(finish: many.Finish) -> None:
-        done[finish.network, finish.seed] = finish.to_dict()
+    def keep(finish: Finish) -> None:
+        done[finish.recipe.network, finish.recipe.training.seed] = finish.to_dict()
         content = {
             "command": f"python benchmarks/race.py --seeds {arguments.seeds}",
             "recipe": entries[0].to_dict(),
@@ -43,7 +44,7 @@ def main() -> None:
         with whole_file(RESULTS) as partial:
             partial.write_text(json.dumps(content) + "\n")
 
-    many.run_all(entries, jobs=arguments.jobs, on_finish=keep)
+    run_many(entries, jobs=arguments.jobs, test_curve=True, on_finish=keep)
     print(statistics.standings(list(done.values())).round(3))
 
 

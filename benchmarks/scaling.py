@@ -3,14 +3,16 @@
     python benchmarks/scaling.py                # about three minutes on a calm machine
     python benchmarks/scaling.py --rounds 1
 
-R(2+1)D of width 16 takes steps on batches of 4, in turns: clips of 4 to 32 frames, frames of 32 to 112
-pixels, depths of 10 to 34, one of the three at a time; beside the seconds stands the arithmetic that
-was counted. Then `training.measure_speed` on made .avi files: 0, 1 and 2 workers in one process, and 1
-and 2 processes (torchrun, gloo) of one thread each. Results go to benchmarks/results/scaling.json and
-figures/scaling.png and .svg. The last lines are a prediction on paper, with what it takes for granted.
+R(2+1)D of width 16 takes steps on batches of 4, in turns: clips of 4 to 32 frames, frames of 32 to
+112 pixels, depths of 10 to 34, one of the three at a time; beside the seconds stands the arithmetic
+that was counted. Then `training.budget.measure_speed` on made .avi files: 0, 1 and 2 workers in one
+process, and 1 and 2 processes (torchrun, gloo) of one thread each. Results go to
+benchmarks/results/scaling.json and figures/scaling.png and .svg. The last lines are a prediction on
+paper, with what it takes for granted.
 """
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -30,7 +32,8 @@ from r21d_lib.files import FIGURES, whole_file
 from r21d_lib.models.counting import count_multiply_adds, count_parameters
 from r21d_lib.models.networks import VideoResNet, build_network
 from r21d_lib.plots.style import CHOSEN, DARK, PLAIN, Figure, open_axes
-from r21d_lib.training import TrainingSettings, measure_speed
+from r21d_lib.training import TrainingSettings, recipes
+from r21d_lib.training.budget import measure_speed
 from r21d_lib.training.settings import make_optimizer
 
 WIDTH, BATCH = 16, 4
@@ -89,8 +92,9 @@ def made_videos(folder: Path) -> PreparedVideos:
 
 def clips_a_second(videos: PreparedVideos, workers: int, seconds: float) -> float:
     """Return how fast the training loop takes clips in, on all processes together."""
-    settings = TrainingSettings(batch_size=BATCH, clips_per_epoch=100_000, workers=workers)
-    return measure_speed(_network(), videos, clips=CLIPS, settings=settings, seconds=seconds)
+    changes = [f"batch_size={BATCH}", "clips_per_epoch=100000", f"workers={workers}"]
+    recipe = dataclasses.replace(recipes.read("small_scratch", changes), clips=CLIPS)
+    return measure_speed(_network(), videos, recipe, seconds=seconds)
 
 
 def of_processes(folder: Path, world: int, seconds: float) -> float:

@@ -32,6 +32,7 @@ from r21d_lib.files import BUILD, whole_file
 from r21d_lib.suite import arithmetic
 from r21d_lib.suite.results import provenance
 from r21d_lib.training import recipes, train
+from r21d_lib.training.run_folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results" / "spread.json"
 NETWORKS = ("fr2d", "r3d", "r2plus1d")
@@ -105,11 +106,9 @@ def make(draw: Draw, changes: Sequence[str]) -> dict[str, Any]:
     network = recipe.build(len(training.videos.classes), seed=draw.seed)
     perturb(network, draw.perturbation)
     folder = BUILD / "spread" / f"{recipe.training.epochs}_epochs" / draw.name
-    history = train(
-        network, training, folder, clips=recipe.clips, settings=recipe.training, progress=False
-    )
+    history = train(network, training, recipe, folder, progress=False)
     scores = score_once(
-        folder / "scores.npz",
+        RunFolder(folder).scores_file(recipe.split),
         network,
         test,
         recipe.clips,

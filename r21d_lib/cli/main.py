@@ -175,7 +175,7 @@ def train(
     from r21d_lib.training import recipes
     from r21d_lib.training import run as runs
 
-    folder = runs.train_recipe(
+    folder, _ = runs.train_recipe(
         recipes.read(recipe, changes or ()),
         run=run,
         resume=not fresh,
@@ -183,7 +183,7 @@ def train(
         on_bad_video=on_bad_video.value,
         on_epoch=log_images,
     )
-    typer.echo(f"the run is in {folder}; next: r21d evaluate {folder}")
+    typer.echo(f"the run is in {folder.path}; next: r21d evaluate {run or folder.path.name}")
 
 
 @app.command(
@@ -299,9 +299,9 @@ def pretrain_figures(
     ] = False,
 ) -> None:
     """Train the shipped checkpoint again: R(2+1)D on the source classes of ActionFigures."""
-    from r21d_lib.training import run as runs
+    from r21d_lib.training.pretraining import pretrain_figures
 
-    path = runs.pretrain_figures(seed=seed, install=install)
+    path = pretrain_figures(seed=seed, install=install)
     typer.echo(f"the checkpoint is {path}")
 
 

@@ -1,8 +1,9 @@
-"""Finds a data set by what a recipe calls it: action_figures (and _source), hmdb51, or one's own folder."""
+"""Finds a data set by its name in a recipe: ActionFigures, HMDB51, or a folder of one's own."""
 
 from pathlib import Path
 
 from r21d_lib.data import action_figures, csv_lists, hmdb51
+from r21d_lib.data.action_figures.generation import Subset
 from r21d_lib.data.lists import Part, VideoList
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import BUILD
@@ -12,7 +13,7 @@ _TITLES = {
     "action_figures_source": "ActionFigures, source actions",
     "hmdb51": "HMDB51",
 }
-_FIGURES: dict[str, tuple[action_figures.Subset, int]] = {  # and clips a class
+_FIGURES: dict[str, tuple[Subset, int]] = {  # its actions, and the clips of each
     "action_figures": ("target", 100),
     "action_figures_source": ("source", 200),
 }

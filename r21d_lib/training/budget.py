@@ -45,9 +45,7 @@ def measure_speed(
     return done * per_step / (time.perf_counter() - started)
 
 
-def fit_minutes(
-    recipe: Recipe, network: VideoResNet, videos: PreparedVideos, minutes: float
-) -> Recipe:
+def fit_minutes(recipe: Recipe, network: VideoResNet, videos: PreparedVideos, minutes: float) -> Recipe:
     """Shorten a recipe's schedule to what this machine does in so many minutes, and say so."""
     settings = recipe.training
     speed = measure_speed(network, videos, recipe)

@@ -217,7 +217,9 @@ class Loop:
     def _step(self, epoch: int, number: int, batches: Iterator[tuple[Tensor, ...]]) -> Step:
         """Take one optimizer step, over `accumulate` batches on each process."""
         accelerator, model = self.accelerator, self.model
-        step = Step(self._set_rate(epoch, number), self.network.settings.num_classes, accelerator.device)
+        step = Step(
+            self._set_rate(epoch, number), self.network.settings.num_classes, accelerator.device
+        )
         for _ in range(self.settings.accumulate):
             inputs, labels = next(batches)
             with accelerator.accumulate(model):

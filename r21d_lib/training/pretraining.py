@@ -1,4 +1,4 @@
-"""The checkpoint that ships with the package: trained by figures_pretraining, measured, and described."""
+"""Makes the checkpoint that ships with the package: trains it, measures it, writes its card."""
 
 import dataclasses
 import json

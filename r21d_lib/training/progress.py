@@ -77,9 +77,7 @@ class Progress:
         """The fraction of the epoch's clips so far that were right."""
         return self.sums[1] / self.sums[2]
 
-    def state(
-        self, accelerator: "Accelerator", network: VideoResNet, optimizer: Any
-    ) -> dict[str, Any]:
+    def state(self, accelerator: "Accelerator", network: VideoResNet, optimizer: Any) -> dict[str, Any]:
         """Return the state of everything, for resume.pt."""
         scaler = accelerator.scaler
         return {

@@ -301,7 +301,7 @@ def evaluate(
 
 
 def _find(run_or_checkpoint: str) -> tuple[RunFolder | None, str]:
-    """Return the run that a name, folder or file belongs to, None for weights in none; and the weights."""
+    """Return the run that a name, folder or file belongs to, None if there is none; and its weights."""
     path = Path(run_or_checkpoint)
     if path.is_file():
         folder = RunFolder(path.parent)

@@ -60,8 +60,8 @@ class RunFolder:
         """Return the folder of a run: its path, or its name below build/runs or the beginning of it.
 
         Raises:
-            DatasetError: if there is none, or several, or it holds no recipe: on what its network was trained is
-                then not known, and a score could be of videos that it has learnt from.
+            DatasetError: if there is none, or several, or it holds no recipe: it is then not known on
+                what its network was trained, and a score could be of videos that it has learnt from.
         """
         for path in (Path(run).expanduser(), RUNS / run):
             if path.is_dir():
@@ -73,7 +73,10 @@ class RunFolder:
             return cls(RUNS / begun[0])
         if begun:
             raise DatasetError(f"{run} is the beginning of {len(begun)} runs: {few(begun)}")
-        raise DatasetError(f"no run {run}: give a run's folder or weights, or the name of one in {RUNS}")
+        raise DatasetError(
+            f"no run and no weights {run}: give a run's folder, the name of one in {RUNS}, a weight "
+            "file, or a name that `r21d weights` lists"
+        )
 
     @property
     def is_begun(self) -> bool:

@@ -1,5 +1,6 @@
 """One process of the test of several: trains, scores, and writes down what it saw."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from r21d_lib.data.clips import ClipSettings
 from r21d_lib.data.lists import VideoList
 from r21d_lib.evaluation.protocol import score_videos
 from r21d_lib.models.networks import build_network
-from r21d_lib.training import TrainingSettings, train
+from r21d_lib.training import TrainingSettings, recipes, train
 
 CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
 
@@ -33,9 +34,8 @@ def main(folder: Path, accumulate: int) -> None:
     )
     network = build_network("r3d", 10, num_classes=2, width=4, seed=0)
     run = folder / f"run_{state.num_processes}"
-    history = train(
-        network, prepared, run, clips=CLIPS, settings=settings, validation=prepared, progress=False
-    )
+    recipe = dataclasses.replace(recipes.read("small_scratch"), clips=CLIPS, training=settings)
+    history = train(network, prepared, recipe, run, validation=prepared, progress=False)
     scores = score_videos(network, prepared, CLIPS, num_clips=3, progress=False)
     result = {
         "processes": state.num_processes,

@@ -1,7 +1,6 @@
 """Your own videos: every form of list, what can be wrong with one, and a whole run from it."""
 
 import csv
-import json
 import shutil
 
 import pytest
@@ -14,6 +13,7 @@ from r21d_lib.data.clips import ClipSettings
 from r21d_lib.data.sampling import TestClips
 from r21d_lib.errors import DatasetError
 from r21d_lib.training import run as runs
+from r21d_lib.training.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -208,6 +208,7 @@ def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, monkeypatc
         "r21d_lib.data.catalog",
     ):
         monkeypatch.setattr(f"{module}.BUILD", tmp_path / "build")
+    monkeypatch.setattr("r21d_lib.training.run_folder.RUNS", tmp_path / "build" / "runs")
     rows = [
         (name, "fall" if i < 3 else "rise", 2 if i in (2, 5) else 1) for i, name in enumerate(NAMES)
     ]
@@ -222,9 +223,9 @@ def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, monkeypatc
     assert "split 1: 4 training and 2 test videos" in said
     r21d("train", "small_scratch", "data=mine", "epochs=1", "batch_size=2", "width=4", "network=r3d")
     (run,) = (tmp_path / "build" / "runs").iterdir()
-    assert run.name == "small_scratch_mine_r3d_split1_seed0"
-    assert json.loads((run / "recipe.json").read_text())["training"]["epochs"] == 1
-    assert runs.read_recipe(run).width == 4
+    assert run.name == "small_scratch_mine_r3d_1epochs_split1_seed0"
+    assert RunFolder.find(run.name).recipe().training.epochs == 1
+    assert RunFolder.find("small_scratch_mine").recipe().width == 4
     said = r21d("evaluate", run, "--clips", 3)
     assert "split 1, 2 videos" in said
     assert "video@1" in said
@@ -236,7 +237,7 @@ def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, monkeypatc
     loose = tmp_path / "loose"
     shutil.copytree(run, loose)
     (loose / "recipe.json").unlink()
-    with pytest.raises(DatasetError, match=r"it has no recipe\.json, so what it was trained on"):
+    with pytest.raises(DatasetError, match=r"it has no recipe\.json, so on what it was trained"):
         runs.evaluate(str(loose))
     with pytest.raises(DatasetError, match="lies in no run's folder"):
         runs.evaluate(str(loose / "last.safetensors"), data="mine")

@@ -10,36 +10,35 @@ import torch
 
 from r21d_lib import checkpoints
 from r21d_lib.data.cache import prepare
-from r21d_lib.data.clips import ClipSettings
 from r21d_lib.errors import R21DError
 from r21d_lib.models.networks import build_network
-from r21d_lib.training import TrainingSettings, loop, train
+from r21d_lib.training import recipes, train
+from r21d_lib.training.progress import Progress
 
-CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
+CHANGES = ["clip_len=4", "stride=2", "resize=24,32", "crop=24", "epochs=8", "batch_size=4"]
+CHANGES += ["clips_per_epoch=32", "learning_rate=0.02"]
 
 TRAIN = """
 import resource, sys
 from pathlib import Path
 import torch
-from r21d_lib.data.clips import ClipSettings
 from r21d_lib.data.lists import VideoList
 from r21d_lib.data.cache import prepare
 from r21d_lib.errors import R21DError
 from r21d_lib.models.networks import build_network
-from r21d_lib.training import TrainingSettings, train
+from r21d_lib.training import recipes, train
 
 torch.set_num_threads(1)
-root, cache, run, limit = sys.argv[1:]
+root, cache, run, limit = sys.argv[1:5]
 names = tuple(sorted(str(p.relative_to(root)) for p in Path(root).rglob("*.avi")))
 labels = tuple(int(name.startswith("right")) for name in names)
 videos = prepare(VideoList("tiny", ("left", "right"), Path(root), names, labels), cache, size=(24, 32))
-clips = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
-settings = TrainingSettings(epochs=8, batch_size=4, clips_per_epoch=32, learning_rate=0.02)
+recipe = recipes.read("small_scratch", sys.argv[5:])
 network = build_network("r3d", 10, num_classes=2, width=4, seed=0)
 if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
-    train(network, videos, run, clips=clips, settings=settings, progress=False, save_seconds=0.0)
+    train(network, videos, recipe, run, progress=False, save_seconds=0.0)
 except R21DError as error:
     sys.exit(str(error))
 """
@@ -47,7 +46,7 @@ except R21DError as error:
 
 def command(videos, folder, run, limit=0):
     arguments = (videos.root, folder / "cache", folder / run, limit)
-    return [sys.executable, "-c", TRAIN, *map(str, arguments)]
+    return [sys.executable, "-c", TRAIN, *map(str, arguments), *CHANGES]
 
 
 def test_kills_at_ten_random_moments_change_no_bit(tiny_dataset, tmp_path):
@@ -82,18 +81,17 @@ def test_kills_at_ten_random_moments_change_no_bit(tiny_dataset, tmp_path):
 def begun(tiny_dataset, tmp_path, monkeypatch):
     """Return a run that was stopped after three of its eight epochs."""
     videos = prepare(tiny_dataset, tmp_path / "cache", size=(24, 32))
-    settings = TrainingSettings(epochs=8, batch_size=4, clips_per_epoch=32, learning_rate=0.02)
     network = build_network("r3d", 10, num_classes=2, width=4, seed=0)
-    add = loop._Progress.add
+    add = Progress.add
 
     def stop(progressed, step):
         if len(progressed.history) == 3:
             raise KeyboardInterrupt
         add(progressed, step)
 
-    monkeypatch.setattr(loop._Progress, "add", stop)
+    monkeypatch.setattr(Progress, "add", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(network, videos, tmp_path / "run", clips=CLIPS, settings=settings, progress=False)
+        train(network, videos, recipes.read("small_scratch", CHANGES), tmp_path / "run", progress=False)
     return tmp_path / "run"
 
 
@@ -122,5 +120,5 @@ def test_a_place_that_cannot_be_written(tiny_dataset, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     network = build_network("r3d", 10, num_classes=2, width=4, seed=0)
     with pytest.raises(R21DError, match="cannot be written") as caught:
-        train(network, videos, tmp_path / "file" / "run", clips=CLIPS, settings=TrainingSettings())
+        train(network, videos, recipes.read("small_scratch", CHANGES), tmp_path / "file" / "run")
     assert "\n" not in str(caught.value)

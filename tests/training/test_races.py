@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from r21d_lib.errors import SettingsError
-from r21d_lib.files import BUILD
 from r21d_lib.suite import statistics
-from r21d_lib.training import many, recipes
+from r21d_lib.training import recipes
+from r21d_lib.training.run import run_many
+from r21d_lib.training.run_folder import RUNS, RunFolder
 
 TINY = ["epochs=2", "clips_per_epoch=64", "width=4", "clip_len=4", "resize=16,20", "crop=16"]
 
@@ -22,13 +23,14 @@ def entries():
 
 
 def test_the_folder_says_what_was_run():
-    recipe = recipes.read("figures_race", ["network=mc3", "seed=4"])
-    assert many.folder_of(recipe) == BUILD / "runs" / "figures_race" / "mc3_16_epochs_seed4"
+    recipe = recipes.read("figures_race", ["network=mc3", "seed=4", "epochs=16"])
+    name = "figures_race_action_figures_mc3_16epochs_split1_seed4"
+    assert RunFolder.of(recipe).path == RUNS / name
 
 
-def test_a_race_starts_from_random_weights():
-    with pytest.raises(SettingsError, match="starts from random weights"):
-        many.run(recipes.read("figures_finetune"))
+def test_two_runs_never_share_a_folder(entries):
+    with pytest.raises(SettingsError, match="two of the recipes have one folder"):
+        run_many([entries[0], entries[0]])
 
 
 def runs_of(**values):
@@ -65,9 +67,9 @@ def test_a_lead_is_taken_seed_by_seed():
 
 def test_entries_side_by_side_give_the_numbers_of_each_alone(entries):
     finished = []
-    both = many.run_all(entries, jobs=2, resume=False, on_finish=finished.append)
-    assert [finish.network for finish in both] == ["fr2d", "rmc3"]
-    assert {finish.network for finish in finished} == {"fr2d", "rmc3"}
+    both = run_many(entries, jobs=2, resume=False, test_curve=True, on_finish=finished.append)
+    assert [finish.recipe.network for finish in both] == ["fr2d", "rmc3"]
+    assert {finish.recipe.network for finish in finished} == {"fr2d", "rmc3"}
     for finish in both:
         assert list(finish.history["epoch"]) == [1, 2]
         assert finish.history["test_accuracy"].between(0, 1).all()
@@ -76,12 +78,12 @@ def test_entries_side_by_side_give_the_numbers_of_each_alone(entries):
         assert numbers["video@1"] == pytest.approx(
             np.mean(list(numbers["per_class"].values())), abs=1e-3
         )
-    (again,) = many.run_all(entries[:1], jobs=2, resume=False)
+    (again,) = run_many(entries[:1], jobs=2, resume=False, test_curve=True)
     np.testing.assert_array_equal(again.scores.probabilities, both[0].scores.probabilities)
     # A finished one is not run again: it is read.
-    scores = many.folder_of(entries[1]) / "scores.npz"
+    scores = RunFolder.of(entries[1]).scores_file(1)
     before = scores.stat().st_mtime_ns
-    many.run_all(entries[1:], jobs=1)
+    run_many(entries[1:], jobs=1, test_curve=True)
     assert scores.stat().st_mtime_ns == before
 
 

@@ -16,7 +16,9 @@ from r21d_lib.evaluation.protocol import score_videos
 from r21d_lib.evaluation.scores import video_accuracy
 from r21d_lib.models.networks import build_network
 from r21d_lib.plots import tensorboard
-from r21d_lib.training import TrainingDiverged, TrainingSettings, loop, measure_speed, train
+from r21d_lib.training import TrainingDiverged, TrainingSettings, loop, recipes, train
+from r21d_lib.training.budget import measure_speed
+from r21d_lib.training.progress import Progress
 from r21d_lib.training.settings import make_optimizer
 
 CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
@@ -32,8 +34,12 @@ def network():
     return build_network("r3d", 10, num_classes=2, width=4, seed=0)
 
 
+def recipe(settings=SETTINGS):
+    return dataclasses.replace(recipes.read("small_scratch"), clips=CLIPS, training=settings)
+
+
 def run(net, videos, folder, settings=SETTINGS, **options):
-    return train(net, videos, folder, clips=CLIPS, settings=settings, progress=False, **options)
+    return train(net, videos, recipe(settings), folder, progress=False, **options)
 
 
 def test_it_learns_and_leaves_a_whole_folder(videos, tmp_path):
@@ -44,7 +50,7 @@ def test_it_learns_and_leaves_a_whole_folder(videos, tmp_path):
     assert list(history["epoch"]) == list(range(1, 13))
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     names = {p.name for p in (tmp_path / "run").iterdir()}
-    assert {"config.json", "metrics.csv", "last.safetensors", "best.safetensors", "resume.pt"} <= names
+    assert {"recipe.json", "metrics.csv", "last.safetensors", "best.safetensors", "resume.pt"} <= names
     assert list((tmp_path / "run").rglob("events.out.tfevents*")), "no TensorBoard events"
     assert not [n for n in names if "partial" in n]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "run" / "metrics.csv"), history)
@@ -62,14 +68,14 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(videos, tmp_path, ste
     straight = network()
     expected = run(straight, videos, tmp_path / "straight")
 
-    add = loop._Progress.add
+    add = Progress.add
 
     def stop(progressed, step):
         if len(progressed.history) * 2 + progressed.step == steps:
             raise KeyboardInterrupt
         add(progressed, step)
 
-    monkeypatch.setattr(loop._Progress, "add", stop)
+    monkeypatch.setattr(Progress, "add", stop)
     with pytest.raises(KeyboardInterrupt):
         run(network(), videos, tmp_path / "stopped", save_seconds=0.0)
     monkeypatch.undo()
@@ -95,11 +101,11 @@ def test_a_finished_run_is_not_trained_again_unless_asked(videos, tmp_path):
 
 def test_a_folder_of_another_run_is_not_overwritten(videos, tmp_path):
     run(network(), videos, tmp_path)
-    before = json.loads((tmp_path / "config.json").read_text())
+    before = json.loads((tmp_path / "recipe.json").read_text())
     other = TrainingSettings(epochs=4, batch_size=2)
-    with pytest.raises(SettingsError, match="holds a run with other settings"):
+    with pytest.raises(SettingsError, match="holds a run with batch_size 4: choose another folder"):
         run(network(), videos, tmp_path, other)
-    assert json.loads((tmp_path / "config.json").read_text()) == before
+    assert json.loads((tmp_path / "recipe.json").read_text()) == before
 
 
 def test_it_stops_where_the_loss_explodes(videos, tmp_path):
@@ -115,7 +121,7 @@ def test_classes_must_fit(videos, tmp_path):
     net = build_network("r3d", 10, num_classes=5, width=4)
     with pytest.raises(SettingsError, match="has 5 classes and tiny has 2"):
         run(net, videos, tmp_path)
-    assert not (tmp_path / "config.json").exists()
+    assert not (tmp_path / "recipe.json").exists()
 
 
 def test_adamw_trains_too(videos, tmp_path):
@@ -233,7 +239,7 @@ def test_speed_is_measured_without_changing_the_network(videos):
     net = network()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     settings = TrainingSettings(batch_size=2, clips_per_epoch=1000)
-    speed = measure_speed(net, videos, clips=CLIPS, settings=settings, seconds=0.5)
+    speed = measure_speed(net, videos, recipe(settings), seconds=0.5)
     assert speed > 0
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 

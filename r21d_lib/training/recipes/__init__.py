@@ -110,12 +110,6 @@ class Recipe:
         """Return the recipe as plain values, for JSON; `from_dict` reads them."""
         return dataclasses.asdict(self)
 
-    def flat(self) -> dict[str, Any]:
-        """Return every value by its own name, without sections."""
-        values = self.to_dict()
-        sections = [values.pop(section) for section in _SECTIONS]
-        return {key: value for part in (values, *sections) for key, value in part.items()}
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
         """Build a recipe from what `to_dict` gave.
