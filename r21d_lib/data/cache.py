@@ -206,6 +206,7 @@ def _without(videos: VideoList, bad: dict[str, str]) -> VideoList:
         names=tuple(videos.names[i] for i in kept),
         labels=tuple(videos.labels[i] for i in kept),
         starts=starts,
+        groups=tuple(videos.groups[i] for i in kept),
     )
 
 

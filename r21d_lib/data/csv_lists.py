@@ -1,7 +1,8 @@
 """Your own videos: a data set out of any CSV list, also of the form that VMZ used for Kinetics.
 
 The data set is a folder: videos/<class>/ with links to the files, classes.txt, split<k>.csv in this
-project's form, and starts.csv where a list says where test clips start.
+project's form, starts.csv where a list says where test clips start, and groups.csv where it says what
+each video was cut from.
 """
 
 import csv
@@ -19,16 +20,17 @@ from r21d_lib.files import whole_file
 
 _VIDEO_COLUMNS = ("video", "org_video")
 _CLASS_COLUMNS = ("label_name", "class", "label")
-_STARTS = "starts.csv"
+_STARTS, _GROUPS = "starts.csv", "groups.csv"
 
 
 @dataclass
 class _Video:
-    """One video of a list: its class as written, its part in each split, where its clips start."""
+    """One video of a list: class as written, part in each split, group, where its clips start."""
 
     label: str
     place: str
     parts: dict[int, Part | None] = field(default_factory=dict)
+    group: str = ""
     starts: list[int] = field(default_factory=list)
 
 
@@ -46,7 +48,8 @@ def make_folder(
     absolute), and its class in `label_name`, `class` or `label`. Which part it is in is said by
     columns `split1` to `split3` (1 trains, 2 tests, 0 neither), by a column `subset` (train or test),
     or by the list itself: those in `lists` train and those in `test` test. `start_frm` in a list for
-    testing says where a clip starts, one row a clip; `video_id` is not needed.
+    testing says where a clip starts, one row a clip; `group` says what a video was cut from, where its
+    name does not (`lists.group_of`); `video_id` is not needed.
 
     Args:
         lists: files of rows.
@@ -93,7 +96,11 @@ def make_folder(
             counts[split] = Counter(parts.values())
         starts = {of_name[name]: video.starts for name, video in rows.items() if video.starts}
         if starts:
-            _write_starts(fresh / _STARTS, starts)
+            rows_of_starts = ((name, start) for name, its in starts.items() for start in its)
+            _write_table(fresh / _STARTS, "start_frm", rows_of_starts)
+        groups = [(of_name[name], video.group) for name, video in rows.items() if video.group]
+        if groups:
+            _write_table(fresh / _GROUPS, "group", groups)
         shutil.rmtree(to, ignore_errors=True)
         os.replace(fresh, to)
     except OSError as error:
@@ -110,12 +117,15 @@ def load(folder: Path, *, split: int, part: Part) -> VideoList:
         DatasetError: if a file of it is missing or wrong.
     """
     videos = listed.load(folder / "videos", dataset=folder.name, split=split, part=part, lists=folder)
+    if (folder / _GROUPS).is_file():
+        groups = {row["video"]: row["group"] for row in _read_table(folder / _GROUPS)}
+        its = zip(videos.names, videos.groups, strict=True)
+        videos = replace(videos, groups=tuple(groups.get(name, group) for name, group in its))
     if part == "train" or not (folder / _STARTS).is_file():
         return videos
     starts = defaultdict(list)
-    with open(folder / _STARTS, newline="") as lines:
-        for row in csv.DictReader(lines):
-            starts[row["video"]].append(int(row["start_frm"]))
+    for row in _read_table(folder / _STARTS):
+        starts[row["video"]].append(int(row["start_frm"]))
     return replace(videos, starts=tuple(tuple(starts[name]) for name in videos.names))
 
 
@@ -138,7 +148,12 @@ def _read(file: Path, part: Part, rows: dict[str, _Video]) -> None:
             parts = _parts(row, part, place)
             if name in rows and not (start and rows[name].starts and rows[name].parts == parts):
                 raise DatasetError(f"{place}: {name} is listed twice, before in {rows[name].place}")
-            video = rows.setdefault(name, _Video(label, place, parts))
+            group = row.get("group") or ""
+            video = rows.setdefault(name, _Video(label, place, parts, group))
+            if video.group != group:
+                raise DatasetError(
+                    f"{place}: {name} is in group {group!r}, before in {video.group!r}: give it one"
+                )
             if start and not start.isdecimal():
                 raise DatasetError(f"{place}: start_frm must be a frame's number, got {start!r}")
             # In training every clip starts at random.
@@ -220,8 +235,13 @@ def _class_name(video: _Video, classes: Sequence[str]) -> str:
     return name
 
 
-def _write_starts(file: Path, starts: Mapping[str, Iterable[int]]) -> None:
+def _write_table(file: Path, column: str, rows: Iterable[tuple[str, int | str]]) -> None:
     with whole_file(file) as partial, open(partial, "w", newline="") as lines:
         writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(("video", "start_frm"))
-        writer.writerows((name, start) for name, its in starts.items() for start in its)
+        writer.writerow(("video", column))
+        writer.writerows(rows)
+
+
+def _read_table(file: Path) -> list[dict[str, str]]:
+    with open(file, newline="") as lines:
+        return list(csv.DictReader(lines))

@@ -5,6 +5,7 @@ labels, and `split<k>.csv` with the columns `video` ("class/name.avi") and `subs
 """
 
 import csv
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from r21d_lib.files import DATA_SPLITS, whole_file
 Part = Literal["train", "test"]
 SPLITS = (1, 2, 3)
 OFFICIAL_CODES: dict[str, Part | None] = {"1": "train", "2": "test", "0": None}
+# What names say of where a video was cut from: HMDB51 writes <source>_<class>_<six codes>_<number>,
+# UCF101 v_<class>_g<source>_c<number>.
+_HMDB51 = re.compile(r"(.+)_[fhlu]_[nc]m_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+\.\w+")
+_UCF101 = re.compile(r"v_(\w+_g\d+)_c\d+\.\w+")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class VideoList:
         names: "class/video.avi", relative to `root`.
         labels: positions in `classes`, one a video.
         starts: the first frames of each video's test clips, where the list gives them.
+        groups: what each video was cut from: a film, a person. Videos of one group resemble each
+            other, so intervals draw groups and not videos. () takes `group_of` each name.
+
+    Raises:
+        DatasetError: if there are groups, and not one for each video.
     """
 
     name: str
@@ -37,6 +47,10 @@ class VideoList:
     names: tuple[str, ...]
     labels: tuple[int, ...]
     starts: tuple[tuple[int, ...], ...] | None = None
+    groups: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", groups_of(self.names, self.groups))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -44,6 +58,35 @@ class VideoList:
     def path(self, index: int) -> Path:
         """Return the file of a video."""
         return self.root / self.names[index]
+
+
+def group_of(name: str) -> str:
+    """Return what the video "class/file" was cut from, as far as its name says so.
+
+    The source in HMDB51's names, also ActionFigures' person ("figure_012"), and "Class_g01" in
+    UCF101's; for other names the video itself.
+    """
+    label, _, file = name.rpartition("/")
+    if match := _HMDB51.fullmatch(file):
+        return match[1].removesuffix(f"_{label}")
+    if match := _UCF101.fullmatch(file):
+        return match[1]
+    return name
+
+
+def groups_of(names: tuple[str, ...], groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the groups of videos: those given, or where none are, what the names say.
+
+    Raises:
+        DatasetError: if there is not one for each video.
+    """
+    if not groups:
+        return tuple(map(group_of, names))
+    if len(groups) != len(names):
+        raise DatasetError(
+            f"{len(groups)} groups do not fit {len(names)} videos: give each video one, or none at all"
+        )
+    return groups
 
 
 def load(

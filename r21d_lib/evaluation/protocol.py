@@ -95,7 +95,10 @@ def score_videos(
     probabilities = np.full((len(videos), most, len(classes)), np.nan, np.float16)
     for position, scores in of_video.items():
         probabilities[position, : len(scores)] = scores
-    return Scores(videos.videos.names, np.array(videos.videos.labels, np.int64), classes, probabilities)
+    listed = videos.videos
+    return Scores(
+        listed.names, np.array(listed.labels, np.int64), classes, probabilities, groups=listed.groups
+    )
 
 
 def score_once(
@@ -115,7 +118,7 @@ def score_once(
     if file.is_file():
         kept = Scores.load(file)
         if kept.origin == origin:
-            return kept
+            return replace(kept, groups=videos.videos.groups)
     scores = score_videos(network, videos, clips, num_clips=num_clips, progress=progress)
     scores = replace(scores, origin=origin)
     scores.save(file)

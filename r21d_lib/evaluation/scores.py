@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from r21d_lib.data.lists import groups_of
 from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.intervals import wilson_interval
 from r21d_lib.files import whole_file
@@ -28,6 +29,7 @@ class Scores:
         probabilities: (videos, clips, classes) float16, softmax over the classes; NaN for the clips
             that a video does not have (clips every so many frames are more in a long video).
         origin: SHA-256 of weights, videos and views, where `score_once` made them.
+        groups: what each video was cut from, as in `VideoList`; () takes what the names say.
 
     Raises:
         DatasetError: if the parts do not fit each other, or a video has no finite score.
@@ -38,8 +40,10 @@ class Scores:
     classes: tuple[str, ...]
     probabilities: np.ndarray
     origin: str = ""
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", groups_of(self.names, self.groups))
         shape = (len(self.names), self.probabilities.shape[1], len(self.classes))
         if self.probabilities.shape != shape or len(self.labels) != len(self.names):
             raise DatasetError(
@@ -75,6 +79,7 @@ class Scores:
                 classes=np.array(self.classes),
                 probabilities=self.probabilities.astype(np.float16),
                 origin=np.array(self.origin),
+                groups=np.array(self.groups),
             )
 
     @classmethod
@@ -92,6 +97,7 @@ class Scores:
                     tuple(file["classes"].tolist()),
                     file["probabilities"],
                     str(file["origin"]) if "origin" in file else "",
+                    tuple(file["groups"].tolist()) if "groups" in file else (),
                 )
         except FileNotFoundError as error:
             raise DatasetError(f"no scores file {path}: evaluate a checkpoint first") from error

@@ -229,3 +229,29 @@ def test_test_clips(prepared):
     assert (label, index) == (0, 2)
     assert torch.equal(clips[0, 0], torch.from_numpy(np.array(prepared.frames(2)[0])))
     assert torch.equal(clips[9, 3], torch.from_numpy(np.array(prepared.frames(2)[-1])))
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi", "April_09"),
+        ("run/metacafe_coolsoccer_run_f_cm_np10_le_bad_2.avi", "metacafe_coolsoccer"),
+        ("walk/figure_012_walk_f_nm_np1_fr_med_0.avi", "figure_012"),
+        ("YoYo/v_YoYo_g25_c03.avi", "YoYo_g25"),
+        ("fall/take 1.avi", "fall/take 1.avi"),
+    ],
+)
+def test_names_say_what_a_video_was_cut_from(name, group):
+    assert lists.group_of(name) == group
+
+
+def test_every_name_of_hmdb51_says_its_film():
+    names = lists.read_split(hmdb51.official.FOLDER, 1)[1]
+    films = {name: lists.group_of(name) for name in names}
+    assert not [name for name, film in films.items() if film == name]
+    assert len(set(films.values())) < len(names) / 2
+
+
+def test_groups_must_fit_the_videos(tmp_path):
+    with pytest.raises(DatasetError, match="1 groups do not fit 2 videos"):
+        lists.VideoList("two", ("a",), tmp_path, ("a/1", "a/2"), (0, 0), groups=("x",))

@@ -59,6 +59,44 @@ def test_the_real_clips_have_their_official_counts(shared_data, tmp_path):
     assert dict(counts[1]) == {"train": 430, "test": 175}  # one of the 606 has no code
 
 
+def test_a_column_says_what_videos_were_cut_from(files, tmp_path):
+    groups = ["film 1", "film 1", "", "film 2", "film 2", "film 3"]
+    parts = ["train", "test", "test", "train", "test", "train"]
+    labels = ["fall"] * 3 + ["rise"] * 3
+    path = write(
+        tmp_path / "l.csv",
+        ["video", "class", "subset", "group"],
+        zip(NAMES, labels, parts, groups, strict=True),
+    )
+    csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    test = csv_lists.load(tmp_path / "mine", split=1, part="test")
+    assert dict(zip(test.names, test.groups, strict=True)) == {
+        "fall/take 1.avi": "film 1",
+        "fall/take 2.avi": "fall/take 2.avi",
+        "rise/take 1.avi": "film 2",
+    }
+    bad = prepare(test, tmp_path / "cache", size=(24, 32), on_bad_video="report", progress=False)
+    assert bad.videos.groups == test.groups
+
+
+def test_groups_of_a_video_that_cannot_be_decoded_go_with_it(files, tmp_path):
+    (files / NAMES[0]).write_bytes(b"no video")
+    rows = [(name, "fall", "test" if i < 3 else "train", f"film {i}") for i, name in enumerate(NAMES)]
+    path = write(tmp_path / "l.csv", ["video", "class", "subset", "group"], rows)
+    csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    test = csv_lists.load(tmp_path / "mine", split=1, part="test")
+    left = prepare(test, tmp_path / "cache", size=(24, 32), on_bad_video="report", progress=False)
+    assert left.videos.groups == ("film 1", "film 2")
+
+
+def test_a_video_cannot_be_in_two_groups(files, tmp_path):
+    rows = [(NAMES[0], "fall", 0, "film 1"), (NAMES[0], "fall", 3, "film 2")]
+    test = write(tmp_path / "test.csv", ["video", "class", "start_frm", "group"], rows)
+    train = write(tmp_path / "train.csv", ["video", "class"], [(NAMES[1], "fall")])
+    with pytest.raises(DatasetError, match=r"line 3: .* is in group 'film 2', before in 'film 1'"):
+        csv_lists.make_folder([train], tmp_path / "mine", videos=files, test=[test])
+
+
 def test_files_of_one_name_in_one_class(files, tmp_path):
     rows = [(name, "fall", "test" if i % 2 else "train") for i, name in enumerate(NAMES)]
     path = write(tmp_path / "l.csv", ["video", "class", "subset"], rows)

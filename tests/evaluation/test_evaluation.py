@@ -71,6 +71,26 @@ def test_the_file_gives_the_same_numbers(scores, tmp_path):
     assert again.probabilities.dtype == np.float16
     assert evaluation.summary(again) == evaluation.summary(scores)
     assert again.names == scores.names
+    assert again.groups == scores.groups
+
+
+def test_scores_keep_the_groups_of_their_list(network, videos, tmp_path):
+    listed = dataclasses.replace(videos.videos, groups=tuple("aabbccdd"))
+    grouped = dataclasses.replace(videos, videos=listed)
+    evaluation.score_once(tmp_path / "s.npz", network, grouped, CLIPS, num_clips=1)
+    assert Scores.load(tmp_path / "s.npz").groups == tuple("aabbccdd")
+    # Another list of the same videos: the scores stay, the groups are the list's.
+    again = evaluation.score_once(tmp_path / "s.npz", network, videos, CLIPS, num_clips=1)
+    assert again.groups == videos.videos.names
+
+
+def test_scores_of_before_take_the_groups_from_the_names(scores, tmp_path):
+    names = ("run/Film_run_f_nm_np1_fr_med_0.avi", "run/v_run_g07_c01.avi", "a/own.mp4")
+    scores = dataclasses.replace(scores, names=names, groups=())
+    scores.save(tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as file:
+        np.savez(tmp_path / "old.npz", **{k: v for k, v in file.items() if k != "groups"})
+    assert Scores.load(tmp_path / "old.npz").groups == ("Film", "run_g07", "a/own.mp4")
 
 
 def test_files_that_are_no_scores(tmp_path):
