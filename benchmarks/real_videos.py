@@ -23,8 +23,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from r21d_lib import plots
-from r21d_lib.evaluation.intervals import video_interval, wilson_interval
-from r21d_lib.evaluation.scores import Scores, summary
+from r21d_lib.evaluation.intervals import accuracy_interval
+from r21d_lib.evaluation.scores import Scores, hits_by_group, summary, video_interval
 from r21d_lib.files import BUILD, FIGURES, whole_file
 from r21d_lib.models.networks import PAPER_NAMES
 from r21d_lib.suite.results import provenance
@@ -69,8 +69,8 @@ def run_one(recipe: str, changes: list[str], seed: int, threads: int) -> dict[st
         shutil.copyfile(run / file, kept / file)
     scores = Scores.load(run / "scores_split1.npz")
     numbers = summary(scores)
-    low, high = video_interval(scores)
-    return {"seed": seed, **numbers, "low": low, "high": high, "minutes": round(minutes, 1)}
+    interval, hits = video_interval(scores)._asdict(), hits_by_group(scores)["right"].tolist()
+    return {"seed": seed, **numbers, **interval, "hits": hits, "minutes": round(minutes, 1)}
 
 
 def main() -> None:
@@ -103,14 +103,19 @@ def main() -> None:
         rows: dict[str, list[dict[str, object]]] = {}
         for (name, *_), future in zip(todo, tqdm(futures, unit="run"), strict=True):
             rows.setdefault(name, []).append(future.result())
+    kept = sorted((RESULTS / DATA).glob("*/scores_split1.npz"))[0]
+    films = hits_by_group(Scores.load(kept))["videos"].to_numpy()
     bars = {}
     for name, runs in rows.items():
         accuracy = float(np.mean([run["video@1"] for run in runs]))
-        videos = int(runs[0]["videos"])
-        bars[name] = (accuracy, *wilson_interval(round(accuracy * videos), videos))
+        hits = np.array([run["hits"] for run in runs])
+        interval = accuracy_interval(hits, films)
+        bars[name] = (accuracy, *interval)
         clip = float(np.mean([run["clip@1"] for run in runs]))
-        low, high = bars[name][1:]
-        print(f"{name:22} clip@1 {clip:.3f}  video@1 {accuracy:.3f} [{low:.3f}, {high:.3f}]")
+        print(
+            f"{name:22} clip@1 {clip:.3f}  video@1 {accuracy:.3f} "
+            f"[{interval.low:.3f}, {interval.high:.3f}], {interval.groups} films"
+        )
     content = {
         "command": f"python benchmarks/real_videos.py LIST VIDEOS{' --full' if arguments.full else ''}",
         "minutes": round((time.perf_counter() - started) / 60, 1),
@@ -120,7 +125,9 @@ def main() -> None:
     suffix = "_full" if arguments.full else ""
     with whole_file(RESULTS / f"real_videos{suffix}.json") as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
-    figure = plots.accuracy_bars(bars, xlabel="video@1 on real videos, mean of three seeds")
+    figure = plots.accuracy_bars(
+        bars, xlabel="video@1 on real videos, mean of three seeds", unit="films"
+    )
     with whole_file(FIGURES / f"real_videos{suffix}.png") as partial:
         partial.write_bytes(figure.picture())
 

@@ -37,7 +37,7 @@ def test_every_figure_can_be_drawn(scores, tmp_path):
         plots.clip_grid({"a": frames, "b": frames}),
         plots.training_curves({"one": history, "two": history.assign(validation_accuracy=0.3)}),
         plots.per_class_accuracy(table, sort="class", highlight="b"),
-        plots.accuracy_bars({"finetuned": (0.9, 0.85, 0.93), "scratch": (0.5, 0.4, 0.6)}),
+        plots.accuracy_bars({"finetuned": (0.9, 0.85, 0.93, 30), "scratch": (0.5, 0.4, 0.6, 30)}),
         plots.confusion_matrix(confusion(scores), scores.classes),
         plots.confusion_matrix(np.eye(51, dtype=int), [f"class {i}" for i in range(51)]),
         plots.video_scores(scores.probabilities[0], scores.classes, 0),
@@ -62,7 +62,7 @@ def test_bars_are_the_accuracies_and_carry_their_counts(scores):
     }
     assert drawn == dict(zip(table["class"], table["accuracy"], strict=True))
     texts = {t.get_text() for t in ax.texts}
-    assert {f"{c} of 5" for c in table["correct"]} <= texts
+    assert {f"{c} of 5 (5)" for c in table["correct"]} <= texts
 
 
 def test_every_figure_of_networks_can_be_drawn(scores):
