@@ -111,10 +111,13 @@ def build_filled(weights: NamedWeights, settings: NetworkSettings) -> tuple[Vide
                 f"{weights.called(name)} has shape {tuple(tensor.shape)}, and "
                 f"{_describe(settings)} expects {tuple(model.shape)}" + _suggestion(weights, settings)
             )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{weights.called(name)} holds values that are not finite")
         # A copy of its own: tensors of a file may overlap in memory, and must not be trained as one.
         taken[name] = tensor.detach().to(model.dtype, copy=True).contiguous()
+        # After the cast: what float64 holds may be infinite in float32.
+        if model.is_floating_point() and not bool(torch.isfinite(taken[name]).all()):
+            raise CheckpointError(f"{weights.called(name)} holds values that are not finite in float32")
+        if name.endswith("running_var") and bool((taken[name] < 0).any()):
+            raise CheckpointError(f"{weights.called(name)} holds a variance below 0")
     unknown = [name for name in weights.tensors if name not in expected]
     if unknown:
         raise CheckpointError(

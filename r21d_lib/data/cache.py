@@ -3,7 +3,9 @@
 It can be interrupted at any time: a video is in it whole or not at all, and a rerun goes on.
 """
 
+import hashlib
 import os
+import re
 import time
 import zlib
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from r21d_lib.data.frame_store import StoredVideo
 from r21d_lib.data.lists import VideoList
 from r21d_lib.data.safe_pool import given_up, guarded_map
 from r21d_lib.data.video import stream
-from r21d_lib.errors import VideoError
+from r21d_lib.errors import DatasetError, VideoError
 
 BadVideo = Literal["fail", "report"]
 # A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
@@ -44,11 +46,14 @@ class PreparedVideos:
         videos: the list, without the bad ones.
         folder: where the stores are.
         bad: name and reason of each listed video that could not be decoded.
+        decoded_from: (videos, 2) int64, time [ns] and size [bytes] of each file when the list was
+            opened; a read checks that the frames in the store are of that file. None checks nothing.
     """
 
     videos: VideoList
     folder: Path
     bad: tuple[tuple[str, str], ...] = ()
+    decoded_from: np.ndarray | None = field(default=None, repr=False, compare=False)
     # Workers read these: reading a str writes its reference count, which would copy all of them.
     _names: np.ndarray = field(init=False, repr=False, compare=False)
 
@@ -73,7 +78,7 @@ class PreparedVideos:
             starts: gives the first frame of each clip when told how many frames the video has.
 
         Raises:
-            DatasetError: if the cache is damaged.
+            DatasetError: if the cache is damaged, or the file was changed and decoded again since.
         """
         path, entry = self._find(index)
         indices = torch.stack(
@@ -98,7 +103,12 @@ class PreparedVideos:
     def _find(self, index: int) -> tuple[Path, frame_store.Entry]:
         name = self._names[index].decode()
         path = store_of(self.folder, name)
-        return path, frame_store.find(path, name)
+        entry = frame_store.find(path, name)
+        if self.decoded_from is not None and entry.source != tuple(self.decoded_from[index].tolist()):
+            raise DatasetError(
+                f"{name} was changed and decoded again since its list was opened: start again"
+            )
+        return path, entry
 
 
 def prepare(
@@ -116,7 +126,8 @@ def prepare(
 
     Args:
         videos: what to decode.
-        cache: folder of the cache; each size and quality gets a folder of its own in it.
+        cache: folder of the cache; in it each folder of videos, by its full path, and each size and
+            quality has a folder of its own, so that data sets of one name never meet.
         size: (height, width) of the kept frames [pixels].
         quality: keeps them as JPEG of this quality, in a tenth of the space; None keeps them exact.
         on_bad_video: "fail" stops at the first video that cannot be decoded, and what was decoded
@@ -132,10 +143,11 @@ def prepare(
         DatasetError: if the cache cannot be written.
     """
     kind = f"-q{quality}" if quality else ""
-    folder = Path(cache) / f"{size[0]}x{size[1]}{kind}"
-    todo = _missing(videos, folder)
+    folder = Path(cache) / _place(videos.root) / f"{size[0]}x{size[1]}{kind}"
+    versions = {name: _version(videos.path(index)) for index, name in enumerate(videos.names)}
+    todo = _missing(videos, folder, versions)
     if not todo:
-        return PreparedVideos(videos, folder)
+        return _prepared(videos, folder, versions, {})
     processes = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
     jobs = [(file, name, size, quality or 0, seconds) for name, file in todo]
     decoded = guarded_map(_decode_one, jobs, processes=processes, seconds=seconds)
@@ -159,10 +171,28 @@ def prepare(
     finally:
         decoded.close()
         _write_all(waiting)
-    return PreparedVideos(_without(videos, bad), folder, tuple(bad.items()))
+    return _prepared(videos, folder, versions, bad)
 
 
-def _missing(videos: VideoList, folder: Path) -> list[tuple[str, Path]]:
+def _prepared(
+    videos: VideoList, folder: Path, versions: dict[str, tuple[int, int]], bad: dict[str, str]
+) -> PreparedVideos:
+    whole = _without(videos, bad)
+    decoded_from = np.array([versions[name] for name in whole.names], np.int64).reshape(-1, 2)
+    return PreparedVideos(whole, folder, tuple(bad.items()), decoded_from)
+
+
+def _place(root: Path) -> str:
+    """Return a folder name for the frames of all videos below `root`: its last names and a hash."""
+    full = root.resolve()
+    words = [re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-") for part in full.parts[-2:]]
+    digest = hashlib.sha256(os.fsencode(full)).hexdigest()
+    return "-".join([*filter(None, (word[:24] for word in words)), digest[:12]])
+
+
+def _missing(
+    videos: VideoList, folder: Path, versions: dict[str, tuple[int, int]]
+) -> list[tuple[str, Path]]:
     """Return name and file of the videos that no store holds as they are now."""
     there: dict[Path, dict[str, tuple[int, int]]] = {}
     missing = []
@@ -170,9 +200,8 @@ def _missing(videos: VideoList, folder: Path) -> list[tuple[str, Path]]:
         path = store_of(folder, name)
         if path not in there:
             there[path] = frame_store.sources(path)
-        file = videos.path(index)
-        if there[path].get(name) != _version(file):
-            missing.append((name, file))
+        if there[path].get(name) != versions[name]:
+            missing.append((name, videos.path(index)))
     return missing
 
 

@@ -4,6 +4,7 @@ A decoded video is (T, H, W, 3) uint8. A clip is `clip_len` of its frames, `stri
 clips is (N, T, H, W, 3) uint8 until `to_network` makes it (N, 3, T, crop, crop) float32.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -48,6 +49,12 @@ class ClipSettings:
             raise SettingsError(
                 f"a crop of {self.crop} does not fit into frames of {self.resize}: lower crop"
             )
+
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not all(math.isfinite(value) for value in values):
+                raise SettingsError(f"{name} must be three finite numbers, got {values}")
+        if min(self.std) <= 0:
+            raise SettingsError(f"std must be above 0, got {self.std}")
 
     @property
     def span(self) -> int:

@@ -1,14 +1,15 @@
 """Which videos a user means by files, folders, patterns and lists."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from r21d_lib.errors import SettingsError
 
 SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
-    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
+    {".3g2", ".3gp", ".asf", ".avi", ".dv", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".rm", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
 
 
@@ -41,7 +42,7 @@ def find(given: Sequence[str]) -> dict[str, Path]:
 def _expand(text: str) -> Iterator[tuple[str, Path]]:
     path = Path(text).expanduser()
     if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        inside = sorted(_inside(path))
         if not inside:
             raise SettingsError(f"{path} holds no video: give a folder with .avi, .mp4, ... files")
         yield from ((p.relative_to(path).as_posix(), p) for p in inside)
@@ -53,6 +54,25 @@ def _expand(text: str) -> Iterator[tuple[str, Path]]:
         yield from ((m.name, m) for m in matches or [path])
     else:
         yield path.name, path
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """Yield the videos below a folder, also of linked folders, each folder once.
+
+    Names that begin with a dot are none of the user's: macOS's "._x.avi", Jupyter's copies, partials.
+    """
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(place, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path
 
 
 def _listed(path: Path) -> Iterator[tuple[str, Path]]:

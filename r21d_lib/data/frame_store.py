@@ -31,10 +31,11 @@ _SECONDS_TO_WAIT = 60.0  # for another process that writes
 _SCHEMA = """
 create table videos (
     id integer primary key, name text unique, frames int, height int, width int, quality int,
-    source_mtime_ns int, source_bytes int
+    source_mtime_ns int, source_bytes int, crc int
 );
 create table frames (id integer primary key, crc int, pixels blob);
 """
+_COLUMNS = "name, frames, height, width, quality, source_mtime_ns, source_bytes"
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,14 @@ class StoredVideo:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a video is in a store, and its form."""
+    """Where a video is in a store, its form, and the time [ns] and size [bytes] of its source."""
 
     id: int
     frames: int
     height: int
     width: int
     quality: int
+    source: tuple[int, int]
 
 
 def encode(frames: torch.Tensor, quality: int) -> list[bytes]:
@@ -99,9 +101,8 @@ def write(path: Path, videos: Iterable[StoredVideo]) -> None:
                     *(video.source_mtime_ns, video.source_bytes),
                 )
                 cursor = store.execute(
-                    "insert into videos (name, frames, height, width, quality, source_mtime_ns, "
-                    "source_bytes) values (?, ?, ?, ?, ?, ?, ?)",
-                    row,
+                    f"insert into videos ({_COLUMNS}, crc) values (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*row, _crc(row)),
                 )
                 first = (cursor.lastrowid or 0) << _FRAME_BITS
                 store.executemany(
@@ -136,8 +137,9 @@ def sources(path: Path) -> dict[str, tuple[int, int]]:
         with contextlib.closing(_connect(path, mode)) as store:
             if not _has_tables(store):  # its first writer was killed
                 return {}
-            rows = store.execute("select name, source_mtime_ns, source_bytes from videos")
-            return {name: (mtime, size) for name, mtime, size in rows}
+            rows = store.execute(f"select {_COLUMNS}, crc from videos").fetchall()
+            # A row that is not as it was written counts as absent: the video is decoded again.
+            return {row[0]: (row[5], row[6]) for *row, crc in rows if _crc(row) == crc}
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
 
@@ -146,19 +148,20 @@ def find(path: Path, name: str) -> Entry:
     """Return where a video is.
 
     Raises:
-        DatasetError: if the store or the video is not there.
+        DatasetError: if the store or the video is not there, or its row is not as it was written.
     """
+    query = f"select id, crc, {_COLUMNS} from videos where name = ?"
     try:
-        row = (
-            _reader(os.getpid(), path)
-            .execute("select id, frames, height, width, quality from videos where name = ?", (name,))
-            .fetchone()
-        )
+        found = _reader(os.getpid(), path).execute(query, (name,)).fetchone()
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
-    if row is None:
+    if found is None:
         raise DatasetError(f"{path} does not hold {name}: prepare the list again")
-    return Entry(*row)
+    number, crc, *row = found
+    if _crc(row) != crc:
+        raise _damaged(path, f"the entry of {name}")
+    _, frames, height, width, quality, *source = row
+    return Entry(number, frames, height, width, quality, (source[0], source[1]))
 
 
 def read(path: Path, entry: Entry, numbers: np.ndarray) -> torch.Tensor:
@@ -227,6 +230,11 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
             for statement in _SCHEMA.split(";"):
                 store.execute(statement)
     return store
+
+
+def _crc(row: Sequence[object]) -> int:
+    """Return the checksum of a row: a flipped bit in a frame count would show other frames."""
+    return zlib.crc32(repr(tuple(row)).encode())
 
 
 def _has_tables(store: sqlite3.Connection) -> bool:

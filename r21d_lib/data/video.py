@@ -18,6 +18,7 @@ from r21d_lib.errors import SettingsError, VideoError
 from r21d_lib.files import whole_file
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -28,6 +29,13 @@ _MOST_PIXELS = 2**27
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # how Matroska begins
 # FFmpeg's names of the containers whose index lists every frame; Matroska's lists key frames only.
 _WHOLLY_INDEXED = frozenset({"avi", "mov,mp4,m4a,3gp,3g2,mj2"})
+# The containers that are read. FFmpeg also knows playlists, lists of other files (hls, concat, dash),
+# pictures and texts (svg_pipe, image2, tty), which open other files or hosts, or never end.
+_CONTAINERS = (
+    "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,flv,live_flv,mpeg,mpegts,mpegvideo,ogg,asf,asf_o,gif,dv,"
+    "mxf,rm,yuv4mpegpipe,h264,hevc,m4v,mjpeg,ivf,nut,swf,vc1,wtv,nsv,roq,bink,smk,apng"
+)
+_ONE_FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True)
@@ -93,8 +101,7 @@ def stream(path: str | Path) -> Iterator[np.ndarray]:
                             f"{path} changes its picture size midway: encode it anew at one size"
                         )
                     shape = pixels.shape
-                    # FFmpeg leaves turning to its caller; -90 is clockwise, as numpy counts.
-                    yield np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))
+                    yield np.ascontiguousarray(_upright(pixels, frame))
         except (av.FFmpegError, MemoryError) as error:
             raise VideoError(f"{path} is damaged ({error}): copy the file again") from error
         indexed = len(video.index_entries)
@@ -156,7 +163,7 @@ def write(
     path = Path(path)
     with whole_file(path) as partial, ordinary_priority():
         try:
-            with av.open(str(partial), "w") as container:
+            with av.open(os.path.abspath(partial), "w") as container:
                 container.flags |= cast(int, av.container.Flags.bitexact.value)
                 stream: VideoStream | None = None
                 for frame in frames:
@@ -198,8 +205,12 @@ def ordinary_priority() -> Iterator[None]:
 
 
 def _open(path: Path) -> "tuple[InputContainer, VideoStream]":
-    """Open a file with FFmpeg and return it with its first video stream."""
+    """Open a file with FFmpeg, and no other by it, and return it with its film.
+
+    Of several video streams it is the one that players show: no cover, and no preview of one frame.
+    """
     import av
+    from av.stream import Disposition
 
     if not path.is_file():
         raise VideoError(f"no video {path}: check the path")
@@ -207,19 +218,58 @@ def _open(path: Path) -> "tuple[InputContainer, VideoStream]":
         raise VideoError(f"{path} is empty (0 bytes): copy the file again")
     _check_whole(path)
     try:
-        container = av.open(str(path))
+        # An absolute path is never taken for an address, whatever colons are in the name.
+        container = av.open(os.path.abspath(path), container_options=_ONE_FILE)
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(f"{path} is not a readable video: copy the file again") from error
-    if not container.streams.video:
+    video = cast("VideoStream | None", container.streams.best("video"))
+    if video is None or video.disposition & Disposition.attached_pic:
+        known = not any(stream.codec_context is None for stream in container.streams.video)
         container.close()
-        raise VideoError(f"{path} has no video stream: give a file with pictures")
-    video = container.streams.video[0]
+        if known:
+            raise VideoError(f"{path} has no video stream: give a file with pictures that move")
+        raise VideoError(f"{path} is of a codec that FFmpeg does not know: encode it anew")
+    if len(container.streams.video) > 1:
+        index = _film(container, video)
+        container.close()
+        container = av.open(os.path.abspath(path), container_options=_ONE_FILE)
+        video = cast("VideoStream", container.streams[index])
+    if video.codec_context is None:
+        container.close()
+        raise VideoError(f"{path} is of a codec that FFmpeg does not know: encode it anew")
     if video.width * video.height > _MOST_PIXELS:
         container.close()
         raise VideoError(
             f"{path} announces pictures of {video.width} x {video.height}: copy the file again"
         )
     return container, video
+
+
+def _film(container: "InputContainer", best: "VideoStream") -> int:
+    """Return the index of the stream that FFmpeg thinks best, or of the first with a second picture."""
+    import av
+    from av.stream import Disposition
+
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    packets = dict.fromkeys((stream.index for stream in (best, *streams)), 0)
+    with contextlib.suppress(av.FFmpegError):  # damage is told when the film is decoded
+        for packet in container.demux(streams):
+            packets[packet.stream.index] += packet.size > 0
+            if packets[best.index] > 1:
+                break
+    return next((index for index, number in packets.items() if number > 1), best.index)
+
+
+def _upright(pixels: np.ndarray, frame: "VideoFrame") -> np.ndarray:
+    """Turn and mirror (H, W, 3) pixels as the file asks for: FFmpeg leaves it to its caller."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return pixels
+    # A pixel at (x, y) is shown at (a x + c y, b x + d y).
+    (a, b, _), (c, d, _), _ = np.frombuffer(cast(bytes, data), np.int32, 9).reshape(3, 3).tolist()
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _check_whole(path: Path) -> None:
@@ -255,7 +305,11 @@ def _avi_bytes(file: BinaryIO, there: int) -> int:
         chunk = file.read(12)
         end = place + 8 + int.from_bytes(chunk[4:8], "little")
         if chunk[:4] == b"LIST" and chunk[8:] == b"movi":
-            return max(needed, end)
+            # Some writers leave a wrong size in front; an index that is whole says that nothing is cut.
+            file.seek(end + end % 2)
+            index = file.read(8)
+            indexed = file.tell() + int.from_bytes(index[4:], "little")
+            return indexed if index[:4] == b"idx1" and indexed <= there else max(needed, end)
         place = end + end % 2
     return needed
 

@@ -117,8 +117,8 @@ class NetworkSettings:
             )
         if self.stem_midplanes is not None and self.stem_midplanes < 1:
             raise SettingsError(f"stem_midplanes must be 1 or more, got {self.stem_midplanes}")
-        if self.bn_eps <= 0:
-            raise SettingsError(f"bn_eps must be above 0, got {self.bn_eps}")
+        if not 0 < self.bn_eps <= 1:  # NaN is in no range
+            raise SettingsError(f"bn_eps must be above 0 and at most 1, got {self.bn_eps}")
         if self.stem_t < 1 or self.stem_t % 2 == 0:
             raise SettingsError(f"stem_t must be odd, 1 or more, got {self.stem_t}")
         if self.name == "r2d" and (self.clip_len is None or self.clip_len < 1):

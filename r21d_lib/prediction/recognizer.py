@@ -121,6 +121,10 @@ class Recognizer:
         try:
             for batch in clips.split(self.batch_size):
                 logits = network(to_network(batch.to(self.device), self.clips)).float()
+                if not bool(torch.isfinite(logits).all()):
+                    raise CheckpointError(
+                        f"{self.source} gives scores that are not finite: check the checkpoint"
+                    )
                 caught |= {"logits": logits, "softmax": logits.softmax(1)}
                 for name, kept in parts.items():
                     value = caught[name].flatten(1) if name == "final_avg" else caught[name]

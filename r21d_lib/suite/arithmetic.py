@@ -7,12 +7,10 @@ That is measured, not concluded from names: even a cache's size can change the o
 
 import functools
 import hashlib
-import json
 import os
 import platform
 import subprocess
 import sys
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +20,6 @@ from r21d_lib.suite.profiles import get_profile, get_race
 from r21d_lib.training.hardware import memory_order
 from r21d_lib.training.recipes import Recipe
 
-# The runner tells its kernels, whose results name it.
-FINGERPRINT_VARIABLE = "R21D_FINGERPRINT"
 _THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 _CLASSES = 12
@@ -40,16 +36,6 @@ def pinned() -> dict[str, str]:
     return {**_THREADS, **_AVX2} if on_x86 and has_avx2 else dict(_THREADS)
 
 
-def describe() -> dict[str, Any]:
-    """Return this process's arithmetic: instruction_set, threads and, if it was told, fingerprint."""
-    told = os.environ.get(FINGERPRINT_VARIABLE)
-    return {
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        **({"fingerprint": told} if told else {}),
-    }
-
-
 @functools.cache
 def fingerprint_of(*, native: bool) -> str:
     """Return the fingerprint of a fresh process, with or without the environment of `pinned`.
@@ -64,7 +50,7 @@ def fingerprint_of(*, native: bool) -> str:
         text=True,
         check=True,
     )
-    return json.loads(done.stdout)["fingerprint"]
+    return done.stdout.strip()
 
 
 def fingerprint() -> str:
@@ -107,4 +93,4 @@ def _train(recipe: Recipe) -> list[Tensor]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({**describe(), "fingerprint": fingerprint()}))
+    print(fingerprint())

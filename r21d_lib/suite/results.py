@@ -18,6 +18,8 @@ from r21d_lib.files import BUILD, REPOSITORY, whole_file
 RECORDED = REPOSITORY / "tests" / "recorded"
 # The runner sets it, so that a run into another folder does not overwrite this one's numbers.
 RESULTS_VARIABLE = "R21D_RESULTS"
+# The runner measures it before its kernels start, see `arithmetic`.
+FINGERPRINT_VARIABLE = "R21D_FINGERPRINT"
 
 
 def results_folder() -> Path:
@@ -45,8 +47,7 @@ def provenance(**more: Any) -> dict[str, Any]:
     """Return date, commit, versions, machine, arithmetic and this process's memory at its peak [MB]."""
     import torch
 
-    from r21d_lib.suite import arithmetic
-
+    fingerprint = os.environ.get(FINGERPRINT_VARIABLE)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         **more,
@@ -58,7 +59,9 @@ def provenance(**more: Any) -> dict[str, Any]:
         "r21d_lib": __version__,
         "machine": f"{_processor()}, {os.cpu_count()} cores"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
-        **arithmetic.describe(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        **({"fingerprint": fingerprint} if fingerprint else {}),
         # Linux counts kilobytes, macOS bytes.
         "peak_mb": round(peak / (1e6 if sys.platform == "darwin" else 1e3)),
     }
@@ -94,6 +97,6 @@ def _processor() -> str:
     if info.is_file():
         lines = (line.partition(":") for line in info.read_text().splitlines())
         known = {key.strip(): value.strip() for key, _, value in lines}
-        if "model name" in known:
+        if {"model name", "cpu family", "model"} <= known.keys():
             return f"{known['model name']} (family {known['cpu family']}, model {known['model']})"
     return platform.processor() or platform.machine()

@@ -36,6 +36,7 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
 SUITE = BUILD / "suite.json"
 MEMORY_LIMIT_MB = 2500
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
+_ARITHMETIC = ("instruction_set", "threads", "fingerprint")  # of a results file's provenance
 _LOCK = "reproduce.lock"
 
 
@@ -49,6 +50,7 @@ class Outcome:
     peak_mb: int | None = None
     compared: int = 0
     comparison: str = "-"
+    arithmetic: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -104,7 +106,7 @@ def reproduce(
     with alone_in(output):
         variables = {
             **({} if native else arithmetic.pinned()),
-            arithmetic.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
+            results.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
         }
         for name in chosen:
             needed = [need for need in notebooks[name] if need in stopped]
@@ -167,18 +169,20 @@ def exit_status(outcomes: Sequence[Outcome]) -> int:
 
 
 # What a newcomer is told below the table.
+_MOST = f"{100 * comparison.COVERAGE:g}%"
 _ABOUT_DRIFTS = f"""
 What a drifted number may mean. Compared by every digit, it differs because code, a recipe, data or a
-package has changed. Compared statistically, this processor rounds otherwise than the recorded one, and
-networks end elsewhere; {100 * comparison.COVERAGE:g}% of such runs stay within the interval.
-One number may be outside by chance, but several mean a change, too.
+package has changed. Compared statistically, this run rounded otherwise than the recorded one (another
+processor, or --native), and networks ended elsewhere, but {_MOST} of such runs stay within the
+interval: one number may be outside by chance, several mean a change, too.
 What to do. Look at the copies in build/executed/, at `git status`, and at `pip list` beside
 constraints.txt. Until it is explained, do not rely on what a notebook's text says about that number. If
 the new one is right, `r21d reproduce NAME --record` makes it the one to agree with.
 """
 _ABOUT_SPREAD = f"""
-No spread recorded: trained numbers of another processor are compared by recorded draws, and there are
-fewer than {comparison.FEWEST_DRAWS}, so they were not compared. `r21d reproduce --draws N` records N.
+No spread recorded: this run rounded otherwise than the recorded one (another processor, or --native),
+and with fewer than {comparison.FEWEST_DRAWS} recorded draws nobody can tell how far off trained
+numbers may be. They were not compared; all others were. `r21d reproduce --draws N` records N draws.
 """
 
 
@@ -188,7 +192,10 @@ def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> Non
         o.name: {"status": o.status, "seconds": round(o.seconds, 1), "peak_mb": o.peak_mb}
         for o in outcomes
     }
-    content = {"notebooks": rows, "provenance": results.provenance(profile=profile)}
+    origin = results.provenance(profile=profile)
+    for outcome in outcomes:
+        origin |= outcome.arithmetic  # the kernels', which is not this process's
+    content = {"notebooks": rows, "provenance": origin}
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
@@ -214,7 +221,14 @@ def table(outcomes: Sequence[Outcome]) -> str:
         notes.append(_ABOUT_DRIFTS)
     if any(o.comparison == comparison.NO_SPREAD for o in outcomes):
         notes.append(_ABOUT_SPREAD)
-    return "\n".join([rows.to_string(index=False), *problems, *notes, closing])
+    computed = dict.fromkeys(
+        "instructions {instruction_set}, threads {threads}, fingerprint {fingerprint}".format(
+            **o.arithmetic
+        )
+        for o in outcomes
+        if o.arithmetic
+    )
+    return "\n".join([rows.to_string(index=False), *computed, *problems, *notes, closing])
 
 
 def _parameters(folder: Path, name: str, profile: str, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,7 +309,9 @@ def _check(outcome: Outcome, output: Path, recorded: Path | None) -> None:
     """Check a passed notebook's memory and numbers; its status says if they are not right."""
     try:
         measured = results.read_results(output / "results" / f"{outcome.name}.json")
-        outcome.peak_mb = measured["provenance"]["peak_mb"]
+        origin = measured["provenance"]
+        outcome.peak_mb = origin["peak_mb"]
+        outcome.arithmetic = {key: origin[key] for key in _ARITHMETIC}
         if outcome.peak_mb is not None and outcome.peak_mb > MEMORY_LIMIT_MB and recorded is not None:
             outcome.problems.append(
                 f"its kernel used {outcome.peak_mb} MB of {MEMORY_LIMIT_MB} allowed"

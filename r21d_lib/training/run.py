@@ -280,7 +280,7 @@ def pretrain_figures(*, seed: int = 0, install: bool = False, workers: int | Non
     prepared = {
         part: prepare(
             action_figures.load(root, subset="source", split=1, part=part),
-            BUILD / "cache" / "figures_source",
+            BUILD / "cache",
             size=recipe.clips.resize,
         )
         for part in ("train", "test")

@@ -1,10 +1,12 @@
 """The decode-once cache: whole or not at all, right after kills and damage, readable by many."""
 
+import contextlib
 import dataclasses
 import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -69,7 +71,7 @@ def test_processes_prepare_the_same_and_stop_at_a_broken_video(copied, tmp_path,
     with pytest.raises(VideoError, match=r"take\)!_3\.avi is not a readable video"):
         prepare(copied, tmp_path, size=SIZE, workers=2)
     rest = dataclasses.replace(copied, names=copied.names[:7], labels=copied.labels[:7])
-    assert module._missing(rest, tmp_path / "24x32") == []
+    assert prepare(rest, tmp_path, size=SIZE).decoded_from is not None
     there = prepare(rest, tmp_path, size=SIZE)
     for index in range(7):
         np.testing.assert_array_equal(there.frames(index), prepared.frames(index))
@@ -80,7 +82,7 @@ def test_a_broken_video_stops_the_cache_which_goes_on_once_it_is_mended(copied, 
     copied.path(2).write_bytes(b"garbage")
     with pytest.raises(VideoError, match=r"take\)!_2\.avi is not a readable video"):
         prepare(copied, tmp_path / "cache", size=SIZE)
-    held = [frame_store.sources(path) for path in (tmp_path / "cache" / "24x32").iterdir()]
+    held = [frame_store.sources(path) for path in (tmp_path / "cache").rglob("*.sqlite")]
     assert sorted(name for its in held for name in its) == list(copied.names[:2])
     copied.path(2).write_bytes(whole)
     prepared = prepare(copied, tmp_path / "cache", size=SIZE)
@@ -226,7 +228,8 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(copied, small_disk, mon
     with pytest.raises(DatasetError, match=r"cannot be written .*: free space or choose") as caught:
         prepare(copied, small_disk, size=(64, 85))
     assert "\n" not in str(caught.value)
-    held = frame_store.sources(small_disk / "64x85" / "00.sqlite")
+    (store,) = small_disk.rglob("64x85/00.sqlite")
+    held = frame_store.sources(store)
     assert 0 < len(held) < 8
     first = dataclasses.replace(copied, names=copied.names[:1], labels=copied.labels[:1])
     frames = resize(torch.from_numpy(video.decode(copied.path(0))), (64, 85))
@@ -274,7 +277,8 @@ def test_kills_at_ten_random_moments(tmp_path, make_frames):
     listed = VideoList("many", ("jump",), root, names, (0,) * 300)
     command = [sys.executable, "-c", PREPARE, str(root), str(cache)]
     moments = random.Random(0)
-    paths = [cache / "24x32" / f"{number:02}.sqlite" for number in range(16)]
+    folder = cache / module._place(root) / "24x32"
+    paths = [folder / f"{number:02}.sqlite" for number in range(16)]
 
     def last_written():
         return max((path.stat().st_mtime_ns for path in paths if path.is_file()), default=0)
@@ -312,3 +316,37 @@ def test_two_at_once_share_a_cache(tmp_path, make_frames):
     for index in range(60):
         frames = resize(torch.from_numpy(video.decode(root / names[index])), SIZE)
         np.testing.assert_array_equal(prepared.frames(index), frames.numpy())
+
+
+def test_two_folders_of_one_name_never_share_frames(tmp_path, make_frames):
+    """Data sets that are called alike, in one cache: each keeps its own frames, whoever opens last."""
+    opened = {}
+    for side, length in (("first", 9), ("second", 14)):
+        root = tmp_path / side / "same name"
+        video.write(root / "jump/a.avi", make_frames(length))
+        listed = VideoList("same name split 1 train", ("jump",), root, ("jump/a.avi",), (0,))
+        opened[side] = prepare(listed, tmp_path / "cache", size=SIZE)
+    assert [len(opened[side].frames(0)) for side in ("first", "second")] == [9, 14]
+    assert opened["first"].folder != opened["second"].folder
+
+
+def test_a_video_that_changes_under_an_open_list_is_an_error(copied, tmp_path, make_frames):
+    opened = prepare(copied, tmp_path / "cache", size=SIZE)
+    video.write(copied.path(0), make_frames(33))
+    assert len(prepare(copied, tmp_path / "cache", size=SIZE).frames(0)) == 33
+    with pytest.raises(DatasetError, match="was changed and decoded again") as caught:
+        opened.frames(0)
+    assert "\n" not in str(caught.value)
+    assert len(opened.frames(1)) == 17
+
+
+def test_a_flipped_bit_in_the_frame_count_is_noticed(copied, tmp_path):
+    opened = prepare(copied, tmp_path / "cache", size=SIZE)
+    path = store_of(opened.folder, copied.names[0])
+    with contextlib.closing(sqlite3.connect(path)) as store, store:
+        store.execute("update videos set frames = frames - 1 where name = ?", (copied.names[0],))
+    frame_store.forget_readers()
+    with pytest.raises(DatasetError, match="is damaged"):
+        opened.frames(0)
+    again = prepare(copied, tmp_path / "cache", size=SIZE)
+    assert len(again.frames(0)) == 16

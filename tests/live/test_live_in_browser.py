@@ -178,7 +178,7 @@ def test_a_camera_that_is_absent_or_refused_is_said_in_a_line(browser, flags, te
     """No kernel is asked before there is a camera, so that the page alone will do."""
     other = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
     page = other.new_page()
-    page.route("**/live.js", lambda route: route.fulfill(path=ROOT / "r21d_lib" / "static" / "live.js"))
+    page.route("**/live.js", lambda route: route.fulfill(path=ROOT / "r21d_lib/live/static/live.js"))
     page.route("**/page.html", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
     page.goto("http://localhost/page.html")
     page.get_by_role("button", name="Camera", exact=True).click()

@@ -34,13 +34,14 @@ See [the first one](99_test.ipynb#top) and [the text](../README.md)."""
 CODE = """
 import anywidget
 import traitlets
-from r21d_lib import diagrams, widgets
+from r21d_lib import plots
+from r21d_lib.plots import widgets
 
 class Greeting(anywidget.AnyWidget):
     _esm = "export default { render: ({ model, el }) => { el.textContent = model.get('text') } }"
     text = traitlets.Unicode("drawn by anywidget").tag(sync=True)
 
-widgets.explore(diagrams.factorized_block, n_in=(64, 1, 512), n_out=(64, 1, 512))
+widgets.explore(plots.factorized_block, n_in=(64, 1, 512), n_out=(64, 1, 512))
 Greeting()
 """
 

@@ -34,12 +34,12 @@ def _has_avx512():
 
 
 def test_provenance_names_the_arithmetic(monkeypatch):
-    monkeypatch.setenv(arithmetic.FINGERPRINT_VARIABLE, "0123456789abcdef")
+    monkeypatch.setenv(results.FINGERPRINT_VARIABLE, "0123456789abcdef")
     origin = results.provenance()
     assert origin["fingerprint"] == "0123456789abcdef"
     assert origin["threads"] == torch.get_num_threads()
     assert origin["instruction_set"] == torch.backends.cpu.get_cpu_capability()
-    monkeypatch.delenv(arithmetic.FINGERPRINT_VARIABLE)
+    monkeypatch.delenv(results.FINGERPRINT_VARIABLE)
     assert "fingerprint" not in results.provenance()
 
 

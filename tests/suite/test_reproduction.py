@@ -65,6 +65,10 @@ def test_a_failure_stops_its_dependants_and_a_drift_is_seen(suite):
         assert (suite / "build" / folder / f"a_good.{suffix}").stat().st_size > 500
     text = runner.table(list(outcomes.values()))
     assert "1 of 4 notebooks passed" in text
+    fingerprint = arithmetic.fingerprint_of(native=False)
+    assert text.count(f", threads 1, fingerprint {fingerprint}\n") == 1
+    runner.write_suite(list(outcomes.values()), suite / "suite.json", profile="figures")
+    assert json.loads((suite / "suite.json").read_text())["provenance"]["fingerprint"] == fingerprint
     (row,) = [line for line in text.splitlines() if line.startswith("d_needs_good ")]
     assert row.endswith("every digit")
     assert "What a drifted number may mean" in text

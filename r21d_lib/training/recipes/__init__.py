@@ -80,9 +80,12 @@ class Recipe:
 
     def decoded(self, videos: VideoList, *, on_bad_video: BadVideo = "fail") -> PreparedVideos:
         """Return the decoded videos of a list that is already read, as `videos` does."""
-        cache = BUILD / "cache" / videos.name.split()[0]
         return prepare(
-            videos, cache, size=self.clips.resize, quality=self.quality, on_bad_video=on_bad_video
+            videos,
+            BUILD / "cache",
+            size=self.clips.resize,
+            quality=self.quality,
+            on_bad_video=on_bad_video,
         )
 
     def build(self, num_classes: int, *, network: str | None = None, seed: int = 0) -> VideoResNet:
