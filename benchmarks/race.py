@@ -8,7 +8,7 @@
 The recipe is figures_race, the same for all but the learning rate. Runs that are finished are not run
 again, so it can be stopped and goes on. The numbers go to benchmarks/results/race.json, which
 notebooks 04 and 10 read: what each run got right of each person, so that every interval is over seeds
-and people.
+and people. README's findings of it are written anew.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from r21d_lib.files import whole_file
 from r21d_lib.models.networks import NETWORK_NAMES
+from r21d_lib.suite import findings
 from r21d_lib.suite.results import provenance
 from r21d_lib.suite.statistics import Study
 from r21d_lib.training import many, recipes
@@ -63,6 +64,8 @@ def main() -> None:
     with whole_file(arguments.to) as partial:
         partial.write_text(json.dumps(content) + "\n")
     print(study.standings().round(3).to_string())
+    if arguments.to == RESULTS:
+        findings.fill()
 
 
 if __name__ == "__main__":

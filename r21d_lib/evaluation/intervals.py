@@ -97,13 +97,16 @@ def difference_interval(difference: np.ndarray, videos: np.ndarray) -> Interval:
     return Interval(2 * low - 1, 2 * high - 1, count)
 
 
-def bootstrap(sizes: Sequence[int], statistic: Callable[..., np.ndarray]) -> tuple[float, float] | None:
-    """Return the 95% BCa interval of a statistic of independent samples; None if it does not vary.
+def bootstrap(
+    sizes: Sequence[int], statistic: Callable[..., np.ndarray], *, method: str = "BCa"
+) -> tuple[float, float] | None:
+    """Return a 95% bootstrap interval of a statistic of independent samples; None if it does not vary.
 
     Args:
         sizes: how many members each sample has; samples of one member are not drawn from.
         statistic: from an array (draws, size) for each sample, how often each member was drawn, to
             (draws,) values.
+        method: "BCa", which of very many members is "percentile".
     """
     from scipy import stats
 
@@ -126,7 +129,7 @@ def bootstrap(sizes: Sequence[int], statistic: Callable[..., np.ndarray]) -> tup
             n_resamples=_DRAWS,
             batch=max(_ENTRIES // max(sizes), 1),
             vectorized=True,
-            method="BCa" if max(sizes) <= _MANY_GROUPS else "percentile",
+            method=method if max(sizes) <= _MANY_GROUPS else "percentile",
             rng=np.random.default_rng(0),
         ).confidence_interval
     low, high = float(found.low), float(found.high)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from planted_studies import GROUPS, planted
 from scipy import stats
 
 from r21d_lib.errors import DatasetError, SettingsError
@@ -16,22 +17,6 @@ from r21d_lib.files import REPOSITORY
 from r21d_lib.models.networks import NETWORK_NAMES, PAPER_NAMES
 from r21d_lib.suite import statistics
 from r21d_lib.suite.statistics import Study, verdict
-
-PEOPLE = {f"person {k}": 12 for k in range(30)}
-
-
-def planted(rates, *, seeds=8, spread=0.0, rng=None):
-    """A study in which each network is right with its own probability, people and seeds aside."""
-    rng = rng or np.random.default_rng(0)
-    runs = []
-    for seed in range(seeds):
-        for name, rate in rates.items():
-            chance = np.clip(rate + rng.normal(0, spread), 0, 1)
-            hits = rng.binomial(12, chance, len(PEOPLE))
-            accuracy = float(hits.sum() / 360)
-            curve = {"train_accuracy": [0.0, accuracy]}
-            runs.append({"network": name, "seed": seed, "hits": hits, "video@1": accuracy, **curve})
-    return Study(runs, PEOPLE, "people")
 
 
 def test_standings_are_means_over_seeds_with_people_counted():
@@ -48,7 +33,7 @@ def test_another_measure_has_students_interval_over_seeds():
     runs = [
         {"network": "r3d", "seed": s, "clip@1": value} for s, value in enumerate((0.4, 0.5, 0.6))
     ] + [{"network": "mc3", "seed": 0, "clip@1": 0.7}]
-    table = Study(runs, PEOPLE, "people").standings("clip@1")
+    table = Study(runs, GROUPS, "people").standings("clip@1")
     # The standard deviation is 0.1, t of two degrees of freedom 4.303.
     assert table.loc["R3D", "high"] - 0.5 == pytest.approx(4.303 * 0.1 / 3**0.5, abs=1e-4)
     assert np.isnan(table.loc["MC3", "low"])
@@ -67,7 +52,7 @@ def test_a_lead_is_taken_seed_by_seed_and_person_by_person():
     for run in runs:
         if run["network"] == "r2plus1d":
             run["hits"] = run["hits"] - (np.arange(30) % 2)
-    found = Study(runs, PEOPLE, "people").lead("r2plus1d", "r3d")
+    found = Study(runs, GROUPS, "people").lead("r2plus1d", "r3d")
     assert found["mean"] == pytest.approx(2.5 / 12)
     assert 0.18 < found["low"] < found["mean"] < found["high"] < 0.24
     assert (found["seeds"], found["groups"]) == (8, 30)
@@ -76,7 +61,7 @@ def test_a_lead_is_taken_seed_by_seed_and_person_by_person():
 def test_only_common_seeds_are_compared():
     study = planted({"r3d": 0.5, "r2plus1d": 0.9})
     some = [run for run in study.runs if (run["network"], run["seed"]) != ("r3d", 1)]
-    assert Study(some, PEOPLE, "people").lead("r2plus1d", "r3d")["seeds"] == 7
+    assert Study(some, GROUPS, "people").lead("r2plus1d", "r3d")["seeds"] == 7
     with pytest.raises(SettingsError, match="no seed was run with all of mc3, r3d"):
         study.lead("r3d", "mc3")
 
@@ -138,9 +123,17 @@ def test_the_order_is_kendalls_tau_b():
 
 
 def test_an_order_of_chance_is_not_told_from_none():
-    study = planted(dict.fromkeys(NETWORK_NAMES, 0.5))
-    found = study.order({name: float(k) for k, name in enumerate(NETWORK_NAMES)})
-    assert found["low"] < 0 < found["high"]
+    printed = {name: float(k) for k, name in enumerate(NETWORK_NAMES)}
+    rates = dict.fromkeys(NETWORK_NAMES, 0.5)
+    found = [planted(rates, seeds=4, draw=draw).order(printed) for draw in range(20)]
+    assert sum(order["low"] <= 0 <= order["high"] for order in found) >= 18
+
+
+def test_an_order_that_is_there_is_held():
+    rates = {name: 0.3 + 0.03 * k for k, name in enumerate(NETWORK_NAMES)}
+    found = [planted(rates, seeds=4, draw=draw).order(rates) for draw in range(20)]
+    assert sum(order["high"] == 1 for order in found) >= 18
+    assert all(order["low"] > 0.5 for order in found)
 
 
 def write_run(folder, network, seed, *, old=False, epochs=2, people=4, names=None):
