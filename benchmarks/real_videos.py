@@ -2,6 +2,7 @@
 
     python benchmarks/real_videos.py LIST VIDEOS           # about an hour on two CPU cores
     python benchmarks/real_videos.py LIST VIDEOS --full    # 18 layers, 16 x 112 x 112: needs a GPU
+    python benchmarks/real_videos.py                       # only gathers the kept scores again
 
 LIST is a CSV list as `r21d prepare listed` takes it, VIDEOS the folder that it starts from. Every
 number comes from the commands that a user runs on videos of their own: prepare, train, evaluate. Runs
@@ -15,28 +16,25 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from r21d_lib import plots
-from r21d_lib.evaluation.intervals import video_interval, wilson_interval
-from r21d_lib.evaluation.scores import Scores, summary
 from r21d_lib.files import BUILD, FIGURES, whole_file
-from r21d_lib.models.networks import PAPER_NAMES
+from r21d_lib.suite import findings
 from r21d_lib.suite.results import provenance
+from r21d_lib.suite.statistics import Study
 
 RESULTS = Path(__file__).parent / "results"
 DATA = "real_videos"
 SEEDS = (0, 1, 2)
-# Name in the table, recipe, changes to it.
-EXPERIMENTS = [
-    *((PAPER_NAMES[name], "small_scratch", [f"network={name}"]) for name in ("r2d", "fr2d", "r3d")),
-    (PAPER_NAMES["r2plus1d"], "small_scratch", []),
-    (f"{PAPER_NAMES['r2plus1d']}, pretrained", "small_finetune", []),
+# Recipe, changes to it.
+EXPERIMENTS: list[tuple[str, list[str]]] = [
+    *(("small_scratch", [f"network={name}"]) for name in ("r2d", "fr2d", "r3d")),
+    ("small_scratch", []),
+    ("small_finetune", []),
 ]
 FULL = ["depth=18", "width=64", "clip_len=16", "stride=1", "resize=128,171", "crop=112", "epochs=45"]
 FULL += ["batch_size=32", "mixed_precision=auto", "workers=8"]
@@ -55,74 +53,84 @@ def r21d(*arguments: str, threads: int) -> None:
         sys.exit(f"r21d {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
 
 
-def run_one(recipe: str, changes: list[str], seed: int, threads: int) -> dict[str, object]:
-    """Train and evaluate one network; return its numbers."""
+def run_one(recipe: str, changes: list[str], seed: int, threads: int) -> None:
+    """Train and evaluate one network, and keep its scores."""
     name = "_".join([recipe, *(c.split("=")[1] for c in changes if "network" in c), f"seed{seed}"])
-    run, started = BUILD / "runs" / f"{DATA}_{name}", time.perf_counter()
+    run = BUILD / "runs" / f"{DATA}_{name}"
     r21d("train", recipe, f"data={DATA}", f"seed={seed}", *changes, "--run", str(run), threads=threads)
-    minutes = (time.perf_counter() - started) / 60
     if not (run / "scores_split1.npz").is_file():
         r21d("evaluate", str(run), threads=threads)
     kept = RESULTS / DATA / name
     kept.mkdir(parents=True, exist_ok=True)
     for file in ("scores_split1.npz", "recipe.json", "metrics.csv"):
         shutil.copyfile(run / file, kept / file)
-    scores = Scores.load(run / "scores_split1.npz")
-    numbers = summary(scores)
-    low, high = video_interval(scores)
-    return {"seed": seed, **numbers, "low": low, "high": high, "minutes": round(minutes, 1)}
+
+
+def run_all(listed: Path, videos: Path, *, full: bool, jobs: int) -> None:
+    """Run what is not finished yet."""
+    # Several runs of one thread each are done sooner than one after the other on all cores.
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    r21d(
+        "prepare", "listed", str(listed), "--videos", str(videos), "--name", DATA, threads=threads
+    )  # fmt: skip
+    todo = [
+        (recipe, [*changes, *(FULL if full else [])], seed, threads)
+        for seed in SEEDS
+        for recipe, changes in EXPERIMENTS
+        if not (full and recipe == "small_finetune")  # the shipped network is small
+    ]
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(run_one, *one) for one in todo]
+        for future in tqdm(futures, unit="run"):
+            future.result()
+
+
+def gather(full: bool) -> None:
+    """Write the numbers and the picture of the kept scores."""
+    folders = sorted(file.parent for file in (RESULTS / DATA).glob("*/recipe.json"))
+    studies = {
+        kind: Study.collect([f for f in folders if f.name.startswith(kind)], unit="films")
+        for kind in dict.fromkeys(recipe for recipe, _ in EXPERIMENTS)
+        if not (full and kind == "small_finetune")
+    }
+    bars = {}
+    for kind, study in studies.items():
+        for paper, row in study.standings().iterrows():
+            name = f"{paper}, pretrained" if kind == "small_finetune" else str(paper)
+            bars[name] = tuple(row[key] for key in ("mean", "low", "high", "groups"))
+            print(f"{name:22} video@1 {row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")
+    scratch, suffix = studies["small_scratch"], "_full" if full else ""
+    print(f"{len(SEEDS)} seeds, {len(scratch.groups)} films")
+    content = {
+        "command": f"python benchmarks/real_videos.py LIST VIDEOS{' --full' if full else ''}",
+        **scratch.to_dict(),
+        "pretrained": list(studies["small_finetune"].runs) if "small_finetune" in studies else [],
+        "provenance": provenance(split=1, seeds=list(SEEDS)),
+    }
+    with whole_file(RESULTS / f"real_videos{suffix}.json") as partial:
+        partial.write_text(json.dumps(content) + "\n")
+    label = f"video@1 on real videos, mean of {len(SEEDS)} seeds"
+    figure = plots.accuracy_bars(bars, xlabel=label, unit="films")
+    with whole_file(FIGURES / f"real_videos{suffix}.png") as partial:
+        partial.write_bytes(figure.picture())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("list", type=Path, help="CSV list, such as JHMDB's manifest.csv")
-    parser.add_argument("videos", type=Path, help="the folder that the list's names start from")
+    parser.add_argument("list", type=Path, nargs="?", help="CSV list, such as JHMDB's manifest.csv")
+    parser.add_argument("videos", type=Path, nargs="?", help="the folder that its names start from")
     parser.add_argument("--full", action="store_true", help="18 layers on 16 x 112 x 112")
     parser.add_argument(
         "--jobs", type=int, default=2, help="runs at a time, each on its share of cores"
     )
     arguments = parser.parse_args()
-    # Several runs of one thread each are done sooner than one after the other on all cores.
-    threads = max((os.cpu_count() or 1) // arguments.jobs, 1)
-    r21d(
-        "prepare", "listed", str(arguments.list), "--videos", str(arguments.videos), "--name", DATA,
-        threads=threads,
-    )  # fmt: skip
-    full = FULL if arguments.full else []
-    todo = [
-        (name, recipe, [*changes, *full], seed)
-        for seed in SEEDS
-        for name, recipe, changes in EXPERIMENTS
-        if not (arguments.full and recipe == "small_finetune")  # the shipped network is small
-    ]
-    started = time.perf_counter()
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        futures = [
-            pool.submit(run_one, recipe, changes, seed, threads) for _, recipe, changes, seed in todo
-        ]
-        rows: dict[str, list[dict[str, object]]] = {}
-        for (name, *_), future in zip(todo, tqdm(futures, unit="run"), strict=True):
-            rows.setdefault(name, []).append(future.result())
-    bars = {}
-    for name, runs in rows.items():
-        accuracy = float(np.mean([run["video@1"] for run in runs]))
-        videos = int(runs[0]["videos"])
-        bars[name] = (accuracy, *wilson_interval(round(accuracy * videos), videos))
-        clip = float(np.mean([run["clip@1"] for run in runs]))
-        low, high = bars[name][1:]
-        print(f"{name:22} clip@1 {clip:.3f}  video@1 {accuracy:.3f} [{low:.3f}, {high:.3f}]")
-    content = {
-        "command": f"python benchmarks/real_videos.py LIST VIDEOS{' --full' if arguments.full else ''}",
-        "minutes": round((time.perf_counter() - started) / 60, 1),
-        "runs": rows,
-        "provenance": provenance(split=1, seeds=list(SEEDS)),
-    }
-    suffix = "_full" if arguments.full else ""
-    with whole_file(RESULTS / f"real_videos{suffix}.json") as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
-    figure = plots.accuracy_bars(bars, xlabel="video@1 on real videos, mean of three seeds")
-    with whole_file(FIGURES / f"real_videos{suffix}.png") as partial:
-        partial.write_bytes(figure.picture())
+    if arguments.list is not None:
+        if arguments.videos is None:
+            parser.error("give the folder of the list's videos as well")
+        run_all(arguments.list, arguments.videos, full=arguments.full, jobs=arguments.jobs)
+    gather(arguments.full)
+    if not arguments.full:
+        findings.fill()
 
 
 if __name__ == "__main__":

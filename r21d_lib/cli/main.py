@@ -234,6 +234,8 @@ def evaluate(
         typer.echo(f"split {one.split}, {len(one.scores.names):,} videos; every score is in {one.file}")
         for key, value in evaluation.summary(one.scores).items():
             typer.echo(f"{key:16} {value:.4f}" if isinstance(value, float) else f"{key:16} {value}")
+        low, high, groups = evaluation.video_interval(one.scores)
+        typer.echo(f"95% interval of video@1: {low:.3f} to {high:.3f}, over {groups} groups")
     if len(done) > 1:
         typer.echo(evaluation.mean_of_splits({one.split: one.scores for one in done}).round(4))
     else:

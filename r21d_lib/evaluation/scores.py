@@ -14,7 +14,7 @@ import torch
 
 from r21d_lib.data.lists import groups_of
 from r21d_lib.errors import DatasetError
-from r21d_lib.evaluation.intervals import wilson_interval
+from r21d_lib.evaluation.intervals import Interval, accuracy_interval, wilson_interval
 from r21d_lib.files import whole_file
 
 
@@ -143,28 +143,39 @@ def mean_of_splits(splits: Mapping[int, Scores]) -> pd.DataFrame:
         splits: a split's number to the scores of its test videos by the network trained on it.
 
     Returns:
-        A row a split and a row "mean"; columns videos, clip@1, video@1, low, high, video@5. low and
-        high are the 95% Wilson interval of video@1; the mean's is that of all test videos together,
-        as if they were different ones (the splits share some).
+        A row a split and a row "mean"; columns videos, clip@1, video@1, low, high, groups, video@5. low
+        and high are the 95% interval of video@1 over so many groups; the mean's is that of all test
+        videos together, in which a group that several splits share is one.
     """
     rows = {}
     for split, scores in splits.items():
         numbers = summary(scores)
-        low, high = video_interval(scores)
         kept = {key: numbers[key] for key in ("videos", "clip@1", "video@1")}
-        rows[f"split {split}"] = {**kept, "low": low, "high": high, "video@5": numbers["video@5"]}
+        of_split = video_interval(scores)._asdict()
+        rows[f"split {split}"] = {**kept, **of_split, "video@5": numbers["video@5"]}
     table = pd.DataFrame(rows).T
     mean = table.mean()
     mean["videos"] = table["videos"].sum()
-    right = round(float((table["video@1"] * table["videos"]).sum()))
-    mean["low"], mean["high"] = wilson_interval(right, int(mean["videos"]))
+    together = pd.concat([hits_by_group(scores) for scores in splits.values()])
+    together = together.groupby(level=0).sum()
+    interval = accuracy_interval(together["right"].to_numpy(), together["videos"].to_numpy())
+    for key, value in interval._asdict().items():
+        mean[key] = value
     table.loc["mean"] = mean
-    return table.astype({"videos": int})
+    return table.astype({"videos": int, "groups": int})
 
 
-def video_interval(scores: Scores) -> tuple[float, float]:
-    """Return the 95% Wilson interval of video@1."""
-    return wilson_interval(round(video_accuracy(scores) * len(scores.names)), len(scores.names))
+def hits_by_group(scores: Scores) -> pd.DataFrame:
+    """Return how many videos of each group are right: index group, columns right and videos."""
+    right = scores.video_probabilities.argmax(1) == scores.labels
+    table = pd.DataFrame({"group": scores.groups, "right": right.astype(int), "videos": 1})
+    return table.groupby("group").sum()
+
+
+def video_interval(scores: Scores) -> Interval:
+    """Return the 95% interval of video@1 over the groups of the videos, and how many there are."""
+    table = hits_by_group(scores)
+    return accuracy_interval(table["right"].to_numpy(), table["videos"].to_numpy())
 
 
 def confusion(scores: Scores) -> np.ndarray:
@@ -177,16 +188,27 @@ def confusion(scores: Scores) -> np.ndarray:
 
 
 def per_class(scores: Scores) -> pd.DataFrame:
-    """Return video@1 of each class with its 95% Wilson interval.
+    """Return video@1 of each class with its 95% interval over the groups of its videos.
 
-    Columns: class, videos, correct, accuracy, low, high (fractions) and mistaken_for, the class
-        that took most of its wrong videos ("" where there are none).
+    Columns: class, videos, correct, accuracy, low, high (fractions), groups and mistaken_for, the
+        class that took most of its wrong videos ("" where there are none).
     """
-    return per_class_counts(confusion(scores), scores.classes)
+    table = per_class_counts(confusion(scores), scores.classes)
+    right = scores.video_probabilities.argmax(1) == scores.labels
+    videos = pd.DataFrame({"label": scores.labels, "group": scores.groups, "right": right})
+    for label, its in videos.groupby("label"):
+        of_groups = its.groupby("group")["right"].agg(["sum", "size"])
+        interval = accuracy_interval(of_groups["sum"].to_numpy(), of_groups["size"].to_numpy())
+        for key, value in interval._asdict().items():
+            table.loc[label, key] = value
+    return table
 
 
 def per_class_counts(counts: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the table of `per_class` of any (classes, classes) counts, true classes in rows."""
+    """Return the table of `per_class` of any (classes, classes) counts, true classes in rows.
+
+    Each counted clip or video is taken for a group of its own; the interval is Wilson's.
+    """
     rows = []
     for label, name in enumerate(classes):
         total, correct = int(counts[label].sum()), int(counts[label, label])
@@ -200,6 +222,7 @@ def per_class_counts(counts: np.ndarray, classes: Sequence[str]) -> pd.DataFrame
                 "accuracy": correct / total if total else float("nan"),
                 "low": low,
                 "high": high,
+                "groups": total,
                 "mistaken_for": classes[int(wrong.argmax())] if wrong.any() else "",
             }
         )

@@ -24,7 +24,16 @@ from r21d_lib.plots.style import (
 
 _MIXED = "#6F6F6F"
 _CHANGE_STYLES = ((DARK, "o"), (TIME, "<"), (SPACE, "X"), (WRONG, "s"))
-VERDICT_COLOURS = {"reproduced": RIGHT, "within noise": PLAIN, "differs": WRONG}
+# Of printed numbers, and of differences.
+VERDICT_COLOURS = {
+    "reproduced": RIGHT,
+    "same direction and size": RIGHT,
+    "same direction, other size": SPACE,
+    "within noise": PLAIN,
+    "no order printed": _MIXED,
+    "opposite": WRONG,
+    "differs": WRONG,
+}
 
 
 def kind_colour(paper_name: str) -> str:
@@ -37,7 +46,8 @@ def error_curves(runs: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> 
     """Draw training and test error of clips against the epoch, after the paper's figure 3.
 
     Args:
-        runs: what `races.Finish.to_dict` gives; a line is the mean over seeds, its shade their range.
+        runs: of a `Study`, or what `Finish.to_dict` gives; a line is the mean over seeds, its shade
+            their range.
         networks: which of them, by the names of `build_network`, at most four.
     """
     figure = Figure(10, 3.9)
@@ -59,12 +69,15 @@ def error_curves(runs: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> 
     return figure
 
 
-def standings(table: pd.DataFrame, runs: Sequence[Mapping[str, Any]], *, guessing: float) -> Figure:
-    """Draw each network's video@1: its mean with the 95% interval over seeds, and every seed.
+def standings(
+    table: pd.DataFrame, runs: Sequence[Mapping[str, Any]], *, guessing: float, unit: str = "groups"
+) -> Figure:
+    """Draw each network's video@1: its mean with the 95% interval over seeds and groups, every seed.
 
     Args:
-        table: from `races.standings`.
-        runs: that it was made of.
+        table: from `Study.standings`.
+        runs: of the study.
+        unit: what a group is, in the plural.
         guessing: what a network that knows nothing reaches, drawn dotted.
     """
     figure = Figure(9, 0.9 + 0.34 * len(table))
@@ -74,18 +87,16 @@ def standings(table: pd.DataFrame, runs: Sequence[Mapping[str, Any]], *, guessin
         colour = kind_colour(str(paper))
         single = [run["video@1"] for run in runs if run["network"] == codes[str(paper)]]
         ax.scatter(single, [row] * len(single), s=16, facecolor="white", edgecolor=colour, zorder=2)
-        if values["seeds"] > 1:
-            low, high = max(values["low"], 0), min(values["high"], 1)
-            ax.hlines(row, low, high, color=colour, linewidth=6, alpha=0.3)
+        ax.hlines(row, values["low"], values["high"], color=colour, linewidth=6, alpha=0.3)
         ax.scatter(values["mean"], row, s=60, color=colour, zorder=3)
         ax.text(1.01, row, f"{values['mean']:.3f}", va="center", fontsize=9)
     ax.axvline(guessing, color="black", linestyle=":", linewidth=1.2)
     ax.text(guessing + 0.005, -0.75, "guessing", fontsize=8, va="center")
     ax.set_yticks(range(len(table)), [str(name) for name in table.index])
     ax.invert_yaxis()
-    label = "video@1; open: each seed, filled: their mean"
-    several = bool((table["seeds"] > 1).any())
-    ax.set(xlim=(0, 1.07), xlabel=f"{label}, band: its 95% interval" if several else label)
+    counted = f"over {_counts(table['seeds'])} seeds and {_counts(table['groups'])} {unit}"
+    label = f"video@1; open: each seed, filled: their mean, band: its 95% interval {counted}"
+    ax.set(xlim=(0, 1.07), xlabel=label)
     ax.set_xticks(np.linspace(0, 1, 6))
     ax.grid(axis="x", alpha=0.3)
     open_axes(ax)
@@ -96,7 +107,7 @@ def accuracy_and_compute(table: pd.DataFrame) -> Figure:
     """Set video@1 against the multiply-adds of a clip, after the paper's figure 4.
 
     Args:
-        table: a row a network (the paper's name), columns compute [10^6], mean, low and high.
+        table: `Study.standings` with a column compute [10^6].
     """
     figure = Figure(8, 4.6)
     ax = figure.subplots()
@@ -108,7 +119,10 @@ def accuracy_and_compute(table: pd.DataFrame) -> Figure:
         ax.annotate(
             str(paper), (row["compute"], row["mean"]), (6, 3), textcoords="offset points", fontsize=9
         )
-    ax.set(xlabel="multiply-adds for one clip [10⁶]", ylabel="video@1")
+    counted = f"{_counts(table['seeds'])} seeds, {_counts(table['groups'])} groups"
+    ax.set(
+        xlabel="multiply-adds for one clip [10⁶]", ylabel=f"video@1 with its 95% interval ({counted})"
+    )
     ax.margins(x=0.09)
     ax.grid(alpha=0.3)
     open_axes(ax)
@@ -184,49 +198,80 @@ def class_table(table: pd.DataFrame, *, label: str = "video@1") -> Figure:
     return figure
 
 
-def claims(table: pd.DataFrame) -> Figure:
-    """Draw each conclusion's difference with its interval, in points of accuracy.
+def pairs(table: pd.DataFrame) -> Figure:
+    """Draw every difference of two networks as a square: our points, coloured by the verdict.
 
     Args:
-        table: from `ledger.of_claims`.
+        table: of one study and one number of frames, from `ledger.of_pairs`. The networks are in the
+            order that the paper prints, the best first; of a row and a column the row is ahead there.
     """
-    figure = Figure(10.5, 1.0 + 0.42 * len(table))
+    printed: dict[str, float] = {}
+    for row in table.to_dict("records"):
+        for name, sign in ((row["ahead"], 1), (row["behind"], -1)):
+            printed[name] = printed.get(name, 0.0) + sign * row["printed"]
+    names = sorted(printed, key=lambda name: -printed[name])
+    place = {name: number for number, name in enumerate(names)}
+    figure = Figure(3.2 + 0.62 * len(names), 2.2 + 0.42 * len(names))
     ax = figure.subplots()
-    for row, claim in enumerate(table.to_dict("records")):
-        low, high = (float(end) for end in claim["interval"].split(" to "))
-        colour = VERDICT_COLOURS[claim["verdict"]]
-        ax.hlines(row, low, high, color=colour, linewidth=2.5)
-        ax.scatter(float(claim["ours"]), row, color=colour, s=50, zorder=2)
-    ax.axvline(0, color="black", linewidth=1)
-    names = [f"{c['what']}\n{c['measured_on']}" for c in table.to_dict("records")]
-    ax.set_yticks(range(len(table)), names, fontsize=9)
-    ax.invert_yaxis()
-    ax.set(xlabel="difference [points], with its 95% interval over seeds")
-    for verdict, colour in VERDICT_COLOURS.items():
-        ax.plot([], [], color=colour, marker="o", label=verdict)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=3, frameon=False)
-    ax.grid(axis="x", alpha=0.3)
-    open_axes(ax)
+    for row in table.to_dict("records"):
+        y, x = place[row["ahead"]], place[row["behind"]]
+        sign = 1 if y < x else -1  # pairs printed as equal may lie the other way round
+        colour = VERDICT_COLOURS[row["verdict"]]
+        ax.scatter(max(x, y), min(x, y), s=560, marker="s", color=colour, alpha=0.45, linewidth=0)
+        text = f"{sign * row['ours']:+.0f}"
+        ax.text(max(x, y), min(x, y), text, ha="center", va="center", fontsize=9)
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="left", fontsize=9)
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.set(xlim=(-0.6, len(names) - 0.4), ylim=(len(names) - 0.4, -0.6))
+    one = table.iloc[0]
+    ax.set_xlabel(
+        f"points by which the row is ahead of the column, in table 2's order ({one['frames']} frames)\n"
+        f"{one['measured_on']}, {one['seeds']} seeds, {one['groups']} {one['unit']}"
+    )
+    there = [verdict for verdict in VERDICT_COLOURS if (table["verdict"] == verdict).any()]
+    for verdict in there:
+        label = f"{verdict} ({(table['verdict'] == verdict).sum()})"
+        ax.plot([], [], "s", color=VERDICT_COLOURS[verdict], alpha=0.45, label=label)
+    ax.legend(loc="lower left", frameon=False, fontsize=9)
+    for side in ax.spines.values():
+        side.set_visible(False)
     return figure
 
 
-def verdicts(numbers: pd.DataFrame, conclusions: pd.DataFrame) -> Figure:
-    """Count the verdicts of both tables of the ledger, a bar a verdict."""
-    counts = pd.concat([numbers["verdict"], conclusions["verdict"]]).value_counts()
-    order = [*VERDICT_COLOURS, *sorted(set(counts.index) - set(VERDICT_COLOURS))]
-    figure = Figure(8, 0.8 + 0.36 * len(order))
+def verdicts(numbers: pd.DataFrame, compared: pd.DataFrame) -> Figure:
+    """Count the verdicts of the ledger, a bar a verdict.
+
+    Args:
+        numbers: from `ledger.of_numbers`.
+        compared: from `ledger.of_pairs`.
+    """
+    counts = {"printed numbers": numbers["verdict"].value_counts()}
+    for (measured_on, frames), rows in compared.groupby(["measured_on", "frames"], sort=False):
+        counts[f"pairs, {measured_on}, {frames} frames"] = rows["verdict"].value_counts()
+    table = pd.DataFrame(counts).fillna(0).astype(int)
+    order = [verdict for verdict in VERDICT_COLOURS if verdict in table.index]
+    table = table.loc[order + sorted(set(table.index) - set(order))]
+    figure = Figure(9, 1.4 + 0.36 * len(table))
     ax = figure.subplots()
-    of_numbers = [int((numbers["verdict"] == verdict).sum()) for verdict in order]
-    of_claims = [int((conclusions["verdict"] == verdict).sum()) for verdict in order]
-    ax.barh(order, of_numbers, color=CHOSEN, height=0.65, label="printed numbers")
-    ax.barh(order, of_claims, left=of_numbers, color=TIME, height=0.65, label="conclusions")
-    for row, total in enumerate(map(sum, zip(of_numbers, of_claims, strict=True))):
-        ax.text(total + 0.5, row, str(total), va="center")
+    left = np.zeros(len(table))
+    for name, shade in zip(table, (CHOSEN, DARK, TIME, SPACE, WRONG), strict=False):
+        ax.barh(list(table.index), table[name], left=left, color=shade, height=0.65, label=name)
+        left += table[name].to_numpy()
+    for row, total in enumerate(left):
+        ax.text(total + 0.5, row, f"{total:.0f}", va="center")
     ax.invert_yaxis()
     ax.set(xlabel="how many")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", fontsize=9)
     open_axes(ax)
     return figure
+
+
+def _counts(column: pd.Series) -> str:
+    """Return the one value of a column of counts, or its range."""
+    low, high = int(column.min()), int(column.max())
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _label_points(ax: Axes, points: pd.DataFrame) -> None:

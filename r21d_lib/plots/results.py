@@ -97,7 +97,7 @@ def per_class_accuracy(
     highlight: str | None = None,
     measure: str = "video@1",
 ) -> Figure:
-    """Draw the accuracy of each class as a bar with its 95% Wilson interval.
+    """Draw the accuracy of each class as a bar with its 95% interval, and what it was found from.
 
     Args:
         table: from `evaluation.per_class`, or `per_class_counts`.
@@ -115,14 +115,16 @@ def per_class_accuracy(
     size = 10 if len(rows) <= _FEW_CLASSES else 9
     for tick, name in zip(ax.get_yticklabels(), rows["class"], strict=True):
         tick.set(fontsize=size, fontweight="bold" if name == highlight else "normal")
-    for y, (correct, total) in enumerate(zip(rows["correct"], rows["videos"], strict=True)):
-        ax.text(1.02, y, f"{correct} of {total}", va="center", fontsize=size - 1)
+    counts = rows[["correct", "videos", "groups"]].itertuples(index=False)
+    for y, (correct, total, groups) in enumerate(counts):
+        ax.text(1.02, y, f"{correct} of {total} ({groups})", va="center", fontsize=size - 1)
     mean = rows["correct"].sum() / max(rows["videos"].sum(), 1)
     ax.axvline(mean, color="black", linestyle=":", linewidth=1.2)
     ax.set(
-        xlim=(0, 1.14),
+        xlim=(0, 1.2),
         ylim=(-0.7, len(rows) - 0.3),
-        xlabel=f"{measure} of the class, with its 95% interval (dotted: all together, {mean:.3f})",
+        xlabel=f"{measure} of the class (dotted: all together, {mean:.3f}), with its 95% interval\n"
+        "and how many are right (of how many people, films or single videos)",
     )
     ax.set_xticks(np.linspace(0, 1, 6))
     open_axes(ax)
@@ -130,17 +132,26 @@ def per_class_accuracy(
 
 
 def accuracy_bars(
-    results: Mapping[str, tuple[float, float, float]], *, xlabel: str = "video@1"
+    results: Mapping[str, tuple[float, float, float, int]],
+    *,
+    xlabel: str = "video@1",
+    unit: str = "groups",
 ) -> Figure:
-    """Compare runs: name to (accuracy, low, high) as fractions; the first is on top."""
+    """Compare runs: name to (accuracy, low, high) as fractions and groups; the first is on top.
+
+    Args:
+        results: the number of groups is that of `evaluation.Interval`.
+        xlabel: names the accuracy.
+        unit: what a group is, in the plural.
+    """
     figure = Figure(8.5, 0.9 + 0.42 * len(results))
     ax = figure.subplots()
     names, values = list(results)[::-1], np.array(list(results.values()))[::-1]
     ax.barh(names, values[:, 0], color=PLAIN, height=0.6)
-    draw_intervals(ax, *values.T)
-    for y, (accuracy, _, high) in enumerate(values):
-        ax.text(high + 0.015, y, f"{accuracy:.3f}", va="center")
-    ax.set(xlim=(0, 1.12), xlabel=f"{xlabel}, with its 95% interval")
+    draw_intervals(ax, *values[:, :3].T)
+    for y, (accuracy, _, high, groups) in enumerate(values):
+        ax.text(high + 0.015, y, f"{accuracy:.3f} ({groups:.0f})", va="center")
+    ax.set(xlim=(0, 1.18), xlabel=f"{xlabel}, with its 95% interval (over so many {unit})")
     ax.set_xticks(np.linspace(0, 1, 6))
     open_axes(ax)
     return figure

@@ -14,7 +14,7 @@ from torch import Tensor
 from r21d_lib import plots
 from r21d_lib.data.clips import ClipSettings
 from r21d_lib.errors import DatasetError
-from r21d_lib.evaluation.scores import confusion, per_class_counts
+from r21d_lib.evaluation.scores import confusion, per_class, per_class_counts
 from r21d_lib.training import EpochReport
 
 _SHOWN_CLIPS, _SHOWN_FRAMES = 4, 8
@@ -26,13 +26,12 @@ def log_images(report: EpochReport) -> None:
     Pass it to `training.train` as `on_epoch`. The counts are of training clips and, where there are
     validation videos, of one clip of each of those.
     """
-    counts = {"training": report.confusion}
+    parts = {"training": (report.confusion, per_class_counts(report.confusion, report.classes))}
     if report.validation is not None:
-        counts["validation"] = confusion(report.validation)
-    for part, of_part in counts.items():
-        figure = plots.confusion_matrix(of_part, report.classes)
+        parts["validation"] = (confusion(report.validation), per_class(report.validation))
+    for part, (counts, table) in parts.items():
+        figure = plots.confusion_matrix(counts, report.classes)
         report.writer.add_figure(f"confusion/{part}", figure, report.epoch)
-        table = per_class_counts(of_part, report.classes)
         figure = plots.per_class_accuracy(table, measure=f"clip@1 ({part} clips)")
         report.writer.add_figure(f"per_class/{part}", figure, report.epoch)
     strips = clip_strips(report.inputs, report.clips)

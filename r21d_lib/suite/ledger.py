@@ -1,4 +1,4 @@
-"""The ledger: every number of the paper that can be checked, ours beside it, and a verdict.
+"""The ledger: every number and every pair of table 2 that can be checked, ours beside it, a verdict.
 
 It is built from files alone: `paper_numbers.csv` beside this module holds what was printed, notebooks
 and benchmarks wrote what was measured. Nothing is computed with a network here.
@@ -14,13 +14,16 @@ import pandas as pd
 from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.intervals import wilson_interval
 from r21d_lib.files import REPOSITORY
-from r21d_lib.suite import results, statistics
+from r21d_lib.models.networks import PAPER_NAMES
+from r21d_lib.suite import results
+from r21d_lib.suite.statistics import NOISE, Study
 
-REPRODUCED, NOISE, DIFFERS = "reproduced", "within noise", "differs"
+REPRODUCED, DIFFERS = "reproduced", "differs"
 _NUMBERS = Path(__file__).with_name("paper_numbers.csv")
 _BENCHMARKS = REPOSITORY / "benchmarks" / "results"
-_TWO_D = ("r2d", "fr2d")
-_OTHER_3D = ("r3d", "mc2", "mc3", "mc4", "mc5", "rmc2", "rmc3", "rmc4", "rmc5")
+FRAMES = (8, 16)  # of the clips for which table 2 prints accuracies
+RACE, REAL = "ActionFigures", "606 real clips"
+_STUDIES = {RACE: "race.json", REAL: "real_videos.json"}
 
 
 @dataclass(frozen=True)
@@ -61,28 +64,88 @@ def of_numbers() -> pd.DataFrame:
     return pd.DataFrame([_row(number) for _, number in numbers().iterrows()])
 
 
-def of_claims() -> pd.DataFrame:
-    """Set what the paper concludes beside what the small experiments say, with intervals over seeds.
+def table_2(frames: int) -> dict[str, float]:
+    """Return table 2's video@1 [%] of each network for clips of 8 or 16 frames."""
+    table = numbers()
+    printed = dict(zip(table["what"], table["printed"], strict=True))
+    return {
+        name: float(printed[f"{paper}-18: video@1 [%], {frames} frames"])
+        for name, paper in PAPER_NAMES.items()
+    }
 
-    The paper's differences are of Kinetics, ours of ActionFigures and of 606 real clips of HMDB51, so
-    only the direction can agree: a claim is "reproduced" if the whole 95% interval lies on its side
-    of zero, "within noise" if zero lies in it, and "differs" if all of it lies on the other side.
 
-    Columns: where, what, printed, ours, interval, verdict, measured_on, source.
+def studies() -> dict[str, Study]:
+    """Return what was measured of several networks with several seeds, by what it was measured on.
+
+    Raises:
+        DatasetError: if a file is missing or of an older form.
     """
-    race, real = _benchmark("race"), _benchmark("real_videos")
-    runs, rows = race.values["runs"], []
-    for where, what, printed, ahead, behind, measure in _CLAIMS:
-        found = statistics.lead(runs, ahead, behind, measure)
-        measured_on = f"ActionFigures, {found['seeds']} seeds"
-        rows.append(_claim(where, what, printed, found, measured_on, race))
-    pairs = [{**run, "network": name} for name, of in real.values["runs"].items() for run in of]
-    for other in ("R3D", "f-R2D"):
-        found = statistics.lead(pairs, ["R(2+1)D"], [other])
-        printed = {"R3D": "+3.0 to +3.8", "f-R2D": "+5.4 to +7.5"}[other]
-        what = f"R(2+1)D is above {other} (video@1)"
-        measured_on = f"606 real clips, {found['seeds']} seeds"
-        rows.append(_claim("table 2", what, printed, found, measured_on, real))
+    return {title: Study.load(_BENCHMARKS / file) for title, file in _STUDIES.items()}
+
+
+def pretrained() -> Study:
+    """Return the runs on real videos that started from the shipped checkpoint."""
+    return Study.load(_BENCHMARKS / _STUDIES[REAL], "pretrained")
+
+
+def of_pairs() -> pd.DataFrame:
+    """Set every difference of two networks in table 2 beside the same difference here.
+
+    The paper's are of Kinetics, ours of other videos and smaller networks: that a direction agrees is
+    much, and that a size does is more than can be expected.
+
+    Columns: measured_on, frames (of the printed numbers), those of `Study.pairs`, unit and source.
+    """
+    rows = [
+        study.pairs(table_2(frames)).assign(
+            frames=frames, measured_on=title, unit=study.unit, source=_origin(study)
+        )
+        for title, study in studies().items()
+        for frames in FRAMES
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    first = ["measured_on", "frames"]
+    return table[first + [column for column in table if column not in first]]
+
+
+def of_order() -> pd.DataFrame:
+    """Compare the order of the networks in table 2 with ours, a row a study and number of frames.
+
+    Columns: measured_on, frames, those of `Study.order`, unit and source.
+    """
+    return pd.DataFrame(
+        {"measured_on": title, "frames": frames, **study.order(table_2(frames))}
+        | {"unit": study.unit, "source": _origin(study)}
+        for title, study in studies().items()
+        for frames in FRAMES
+    )
+
+
+def of_figure_3() -> pd.DataFrame:
+    """Return how far R(2+1)D's training accuracy is ahead of every other network's in the race.
+
+    The paper's figure 3 shows it ahead of R3D, and says nothing of the others.
+
+    Columns: behind, printed, ours, low, high (points), seeds, here (ahead, within noise or behind) and
+        source. Intervals are over seeds alone, as every network trains on all people.
+    """
+    study, rows = studies()[RACE], []
+    for name in study.networks:
+        if name != "r2plus1d":
+            found = study.lead("r2plus1d", name, "train_accuracy")
+            low, high = 100 * found["low"], 100 * found["high"]
+            rows.append(
+                {
+                    "behind": PAPER_NAMES[name],
+                    "printed": "ahead" if name == "r3d" else "",
+                    "ours": 100 * found["mean"],
+                    "low": low,
+                    "high": high,
+                    "seeds": found["seeds"],
+                    "here": "ahead" if low > 0 else "behind" if high < 0 else NOISE,
+                    "source": _origin(study),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -98,66 +161,6 @@ def headlines() -> pd.DataFrame:
         for start in ("finetuned", "from scratch")
     }
     return pd.DataFrame(rows).T
-
-
-# Where, what, by how many points on Kinetics (8 to 16 frames), and the networks compared.
-_CLAIMS = (
-    ("table 2", "R(2+1)D is above R3D (video@1)", "+3.0 to +3.8", ["r2plus1d"], ["r3d"], "video@1"),
-    (
-        "table 2",
-        "R(2+1)D is above the other 3D and mixed networks (video@1)",
-        "+1.9 to +4.9",
-        ["r2plus1d"],
-        _OTHER_3D,
-        "video@1",
-    ),
-    (
-        "table 2",
-        "R(2+1)D is above the 2D networks (video@1)",
-        "+5.3 to +9.1",
-        ["r2plus1d"],
-        _TWO_D,
-        "video@1",
-    ),
-    (
-        "table 2",
-        "3D and mixed networks are above 2D ones (video@1)",
-        "+1.7 to +6.2",
-        _OTHER_3D,
-        _TWO_D,
-        "video@1",
-    ),
-    (
-        "figure 3",
-        "R(2+1)D is easier to train than R3D (training accuracy)",
-        "above",
-        ["r2plus1d"],
-        ["r3d"],
-        "train_accuracy",
-    ),
-)
-
-
-def _claim(
-    where: str,
-    what: str,
-    printed: str,
-    found: Mapping[str, float],
-    measured_on: str,
-    source: Source,
-) -> dict[str, str]:
-    low, high = 100 * found["low"], 100 * found["high"]
-    verdict = REPRODUCED if low > 0 else DIFFERS if high < 0 else NOISE
-    return {
-        "where": where,
-        "what": what,
-        "printed": printed,
-        "ours": f"{100 * found['mean']:+.1f}",
-        "interval": f"{low:+.1f} to {high:+.1f}",
-        "verdict": verdict,
-        "measured_on": measured_on,
-        "source": source.origin,
-    }
 
 
 def _row(number: pd.Series) -> dict[str, str]:
@@ -178,7 +181,7 @@ def _judge(number: pd.Series, source: Source) -> tuple[str, str, str]:
     """Return our number as text, its interval, and the verdict.
 
     A count must lie less than one unit of the last printed digit away, for some were rounded and some
-    cut off. An accuracy's 95% interval must hold the printed one.
+    cut off. An accuracy's 95% interval, Wilson's with the number of films, must hold the printed one.
     """
     value = _look_up(source, number["key"]) * float(number["scale"])
     digits = len(number["printed"].partition(".")[2])
@@ -186,10 +189,11 @@ def _judge(number: pd.Series, source: Source) -> tuple[str, str, str]:
     if not number["needs"]:
         same = abs(value - printed) < 10.0**-digits
         return f"{value:.{digits + 2}f}", "exact", REPRODUCED if same else DIFFERS
-    videos = int(source.values["videos"])
-    low, high = wilson_interval(round(value / 100 * videos), videos)
+    films = int(_look_up(source, "groups"))
+    low, high = wilson_interval(value / 100 * films, films)
     verdict = NOISE if 100 * low <= printed <= 100 * high else DIFFERS
-    return f"{value:.{digits}f}", f"{100 * low:.1f} to {100 * high:.1f}", verdict
+    interval = f"{100 * low:.1f} to {100 * high:.1f} ({films} films)"
+    return f"{value:.{digits}f}", interval, verdict
 
 
 def _results(name: str) -> Source:
@@ -201,9 +205,8 @@ def _results(name: str) -> Source:
     return Source(f"{folder}/{name}.json", content["values"], content["provenance"])
 
 
-def _benchmark(name: str) -> Source:
-    content = results.read_results(_BENCHMARKS / f"{name}.json")
-    return Source(f"benchmarks/results/{name}.json", content, content["provenance"])
+def _origin(study: Study) -> str:
+    return f"benchmarks/results/{study.file} ({study.provenance['commit']})"
 
 
 def _look_up(source: Source, key: str) -> float:

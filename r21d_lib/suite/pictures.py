@@ -1,6 +1,5 @@
 """The pictures of figures/ that need no training: what `r21d draw` writes, as PNG and as SVG."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,13 @@ from PIL import Image
 
 from r21d_lib import plots
 from r21d_lib.data.action_figures import render
-from r21d_lib.files import REPOSITORY, whole_file
+from r21d_lib.files import whole_file
 from r21d_lib.models.counting import count_parameters
 from r21d_lib.models.networks import GROUPS, PAPER_NAMES, build_network
 from r21d_lib.plots.style import BOTH, DARK, SPACE, TIME, Figure
 from r21d_lib.prediction import overlay
 from r21d_lib.prediction.recognizer import Recognizer
-from r21d_lib.suite import ledger, statistics
+from r21d_lib.suite import ledger
 from r21d_lib.suite.runner import NOTEBOOKS
 
 _UNSEEN_SEED = 77  # the shipped checkpoint was trained on the people of seed 0
@@ -42,7 +41,9 @@ def write_figures(folder: Path) -> list[Path]:
     with torch.device("meta"):
         nets = {PAPER_NAMES[name]: build_network(name, 18, clip_len=8) for name in GROUPS}
     parameters = {name: count_parameters(net) for name, net in nets.items()}
-    runs = json.loads((REPOSITORY / "benchmarks" / "results" / "race.json").read_text())["runs"]
+    study = ledger.studies()[ledger.RACE]
+    compared = ledger.of_pairs()
+    of_race = compared[(compared["measured_on"] == ledger.RACE) & (compared["frames"] == 16)]
     figures = {
         "factorization": plots.kernels(),
         "networks": plots.network_groups(
@@ -50,9 +51,12 @@ def write_figures(folder: Path) -> list[Path]:
         ),
         "map": notebook_map(),
         "race": plots.standings(
-            statistics.standings(runs), runs, guessing=1 / len(runs[0]["per_class"])
+            study.standings(),
+            study.runs,
+            guessing=1 / len(study.runs[0]["per_class"]),
+            unit=study.unit,
         ),
-        "conclusions": plots.claims(ledger.of_claims()),
+        "conclusions": plots.pairs(of_race),
     }
     written = []
     for name, figure in figures.items():

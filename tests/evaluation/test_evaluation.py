@@ -51,6 +51,23 @@ def test_per_class(scores):
     assert table["mistaken_for"].tolist() == ["", "", "a"]
     assert (table["low"] <= table["accuracy"]).all()
     assert (table["accuracy"] <= table["high"]).all()
+    assert table["groups"].tolist() == [1, 1, 1]
+
+
+def test_per_class_counts_people():
+    names = (*tuple(f"a/{k}" for k in range(40)), "b/0")
+    probabilities = np.zeros((41, 1, 3), np.float16)
+    probabilities[:40, 0, 0] = 1
+    probabilities[10:20, 0] = (0, 1, 0)
+    probabilities[40, 0, 1] = 1
+    people = (*tuple(f"person {k // 4}" for k in range(40)), "person 0")
+    scores = Scores(names, np.array([0] * 40 + [1]), ("a", "b", "c"), probabilities, groups=people)
+    table = evaluation.per_class(scores).set_index("class")
+    assert table["groups"].tolist() == [10, 1, 0]
+    low, high = evaluation.wilson_interval(30, 40)
+    assert table.loc["a", "high"] - table.loc["a", "low"] > 1.5 * (high - low)
+    assert table.loc["a", "mistaken_for"] == "b"
+    assert evaluation.video_interval(scores).groups == 10
 
 
 @pytest.mark.parametrize(
@@ -215,7 +232,8 @@ def test_mean_of_splits(scores):
     assert list(table.index) == ["split 1", "split 2", "mean"]
     assert table["video@1"].tolist() == pytest.approx([2 / 3, 1.0, 5 / 6])
     assert table["videos"].tolist() == [3, 3, 6]
-    low, high = evaluation.wilson_interval(5, 6)
+    assert table["groups"].tolist() == [3, 3, 3]  # the same videos in both
+    low, high = evaluation.wilson_interval(2.5, 3)
     assert table.loc["mean", ["low", "high"]].tolist() == pytest.approx([low, high])
 
 

@@ -15,7 +15,7 @@ from r21d_lib.evaluation.inspection import sort_temporal_kernels
 from r21d_lib.evaluation.scores import Scores, confusion, per_class
 from r21d_lib.plots import widgets
 from r21d_lib.suite import pictures as gallery
-from r21d_lib.suite import statistics
+from r21d_lib.suite.statistics import Study
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_every_figure_can_be_drawn(scores, tmp_path):
         plots.clip_grid({"a": frames, "b": frames}),
         plots.training_curves({"one": history, "two": history.assign(validation_accuracy=0.3)}),
         plots.per_class_accuracy(table, sort="class", highlight="b"),
-        plots.accuracy_bars({"finetuned": (0.9, 0.85, 0.93), "scratch": (0.5, 0.4, 0.6)}),
+        plots.accuracy_bars({"finetuned": (0.9, 0.85, 0.93, 30), "scratch": (0.5, 0.4, 0.6, 30)}),
         plots.confusion_matrix(confusion(scores), scores.classes),
         plots.confusion_matrix(np.eye(51, dtype=int), [f"class {i}" for i in range(51)]),
         plots.video_scores(scores.probabilities[0], scores.classes, 0),
@@ -62,17 +62,17 @@ def test_bars_are_the_accuracies_and_carry_their_counts(scores):
     }
     assert drawn == dict(zip(table["class"], table["accuracy"], strict=True))
     texts = {t.get_text() for t in ax.texts}
-    assert {f"{c} of 5" for c in table["correct"]} <= texts
+    assert {f"{c} of 5 (5)" for c in table["correct"]} <= texts
 
 
 def test_every_figure_of_networks_can_be_drawn(scores):
     curves = {"train_accuracy": [0.2, 0.5], "test_accuracy": [0.1, 0.4]}
     runs = [
-        {"network": name, "seed": seed, "video@1": 0.4 + 0.1 * seed, **curves}
+        {"network": name, "seed": seed, "video@1": 0.4 + 0.1 * seed, "hits": [4 + seed] * 9, **curves}
         for name in ("r3d", "mc3", "r2plus1d")
         for seed in (0, 1)
     ]
-    table = statistics.standings(runs)
+    table = Study(runs, {f"person {k}": 10 for k in range(9)}, "people").standings()
     kernels = np.random.default_rng(0).normal(size=(20, 3))
     played = pd.DataFrame({"as filmed": [0.9], "reversed": [0.5], "shuffled": [0.4], "frozen": [0.2]})
     frames = np.full((8, 16, 16, 3), 90, np.uint8)

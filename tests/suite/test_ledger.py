@@ -4,9 +4,12 @@ import json
 
 import pandas as pd
 import pytest
+from planted_studies import planted, write_study
 
 from r21d_lib import plots
+from r21d_lib.models.networks import PAPER_NAMES
 from r21d_lib.suite import ledger, results
+from r21d_lib.suite.statistics import OPPOSITE, OTHER_SIZE, UNORDERED
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_hmdb51_is_judged_when_it_was_run(own_results, accuracy, verdict):
     change(
         own_results,
         "07_evaluate_hmdb51",
-        **{"provenance__profile": "hmdb51", "values__video@1": accuracy, "values__videos": 1530},
+        **{"provenance__profile": "hmdb51", "values__video@1": accuracy, "values__groups": 600},
     )
     table = ledger.of_numbers().set_index("what")
     row = table.loc["HMDB51, R(2+1)D-34 from Kinetics: video@1 [%], 3 splits"]
@@ -69,16 +72,101 @@ def test_recorded_numbers_stand_in_where_nothing_was_run(tmp_path, monkeypatch):
     assert sources[sources != ""].str.startswith("recorded/").all()
 
 
-def test_conclusions_follow_from_the_intervals():
-    table = ledger.of_claims()
-    for claim in table.to_dict("records"):
-        low, high = map(float, claim["interval"].split(" to "))
-        assert low <= float(claim["ours"]) <= high
-        expected = "reproduced" if low > 0 else "differs" if high < 0 else "within noise"
-        assert claim["verdict"] == expected or 0.0 in (low, high)
-        assert claim["source"].startswith("benchmarks/results/")
-    assert isinstance(plots.claims(table).picture(), bytes)
+@pytest.fixture
+def studies(tmp_path, monkeypatch):
+    """A race in which the paper's best networks are best, and real videos in which nothing differs."""
+    folder = tmp_path / "benchmarks"
+    rates = {name: 0.4 + 0.05 * (points - 58) for name, points in ledger.table_2(16).items()}
+    few = dict.fromkeys(("r2d", "fr2d", "r3d", "r2plus1d"), 0.3)
+    write_study(folder / "race.json", planted(rates, seeds=8))
+    write_study(folder / "real_videos.json", planted(few, seeds=3, unit="films"), pretrained=[])
+    monkeypatch.setattr(ledger, "_BENCHMARKS", folder)
+    return folder
+
+
+def test_table_2_is_read_from_the_printed_numbers():
+    assert ledger.table_2(8)["r2plus1d"] == 64.8
+    assert ledger.table_2(16)["r3d"] == 64.2
+    assert list(ledger.table_2(16)) == list(PAPER_NAMES)
+
+
+def test_every_pair_of_both_lengths_is_compared(studies):
+    table = ledger.of_pairs()
+    counts = table.groupby(["measured_on", "frames"]).size()
+    assert counts.to_dict() == {
+        (ledger.RACE, 8): 66,
+        (ledger.RACE, 16): 66,
+        (ledger.REAL, 8): 6,
+        (ledger.REAL, 16): 6,
+    }
+    race = table[table["measured_on"] == ledger.RACE]
+    assert OTHER_SIZE in set(race["verdict"])
+    assert OPPOSITE not in set(race[race["frames"] == 16]["verdict"])
+    tied = {
+        frozenset(row) for row in race[race["verdict"] == UNORDERED][["ahead", "behind"]].to_numpy()
+    }
+    assert {frozenset(("MC2", "MC4")), frozenset(("R3D", "MC2"))} <= tied
+    real = table[table["measured_on"] == ledger.REAL]
+    assert set(real["unit"]) == {"films"}
+    assert set(real["seeds"]) == {3}
+    assert (race["source"] == "benchmarks/results/race.json (abc1234)").all()
+
+
+def test_a_race_the_other_way_round_is_told_as_such(studies):
+    worst = {name: 0.9 - 0.05 * (points - 58) for name, points in ledger.table_2(16).items()}
+    write_study(studies / "race.json", planted(worst, seeds=8))
+    rows = ledger.of_pairs()
+    race = rows[(rows["measured_on"] == ledger.RACE) & (rows["frames"] == 16)]
+    found = race.set_index(["ahead", "behind"])["verdict"]
+    assert found["R(2+1)D", "f-R2D"] == OPPOSITE
+    order = ledger.of_order().set_index(["measured_on", "frames"])
+    assert order.loc[(ledger.RACE, 16), "high"] < 0
+    training = ledger.of_figure_3().set_index("behind")
+    assert len(training) == 11
+    assert training.loc["f-R2D", "here"] == "behind"
+    assert training["printed"].tolist().count("ahead") == 1
+
+
+def test_the_figures_of_the_ledger(studies):
+    table = ledger.of_pairs()
+    for _, rows in table.groupby(["measured_on", "frames"]):
+        figure = plots.pairs(rows)
+        texts = {text.get_text() for text in figure.axes[0].texts}
+        assert len(figure.axes[0].texts) == len(rows)
+        assert all(text[0] in "+-" for text in texts)
+        assert isinstance(figure.picture(), bytes)
+        assert f"{rows['seeds'].iloc[0]} seeds, 30 {rows['unit'].iloc[0]}" in (
+            figure.axes[0].get_xlabel()
+        )
     assert isinstance(plots.verdicts(ledger.of_numbers(), table).picture(), bytes)
+
+
+def test_a_square_shows_the_lead_of_its_row(studies):
+    rows = ledger.of_pairs()
+    rows = rows[(rows["measured_on"] == ledger.RACE) & (rows["frames"] == 16)]
+    ax = plots.pairs(rows).axes[0]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    printed = ledger.table_2(16)
+    by_paper = sorted(PAPER_NAMES, key=lambda name: -printed[name])
+    assert [printed[name] for name in by_paper] == [
+        next(printed[k] for k, paper in PAPER_NAMES.items() if paper == name) for name in names
+    ]
+    race = ledger.studies()[ledger.RACE]
+    codes = {paper: name for name, paper in PAPER_NAMES.items()}
+    for text in ax.texts:
+        column, row = (int(value) for value in text.get_position())
+        lead = race.lead(codes[names[row]], codes[names[column]])
+        assert float(text.get_text()) == pytest.approx(100 * lead["mean"], abs=0.51)
+
+
+def test_the_repositorys_studies_hold_every_network():
+    race = ledger.studies()[ledger.RACE]
+    assert race.networks == list(PAPER_NAMES)
+    assert len(race.seeds(*race.networks)) >= 8
+    assert len(race.groups) >= 30
+    real = ledger.studies()[ledger.REAL]
+    assert real.unit == "films"
+    assert {len(run["hits"]) for run in (*real.runs, *ledger.pretrained().runs)} == {len(real.groups)}
 
 
 def test_headlines_come_from_the_finetuning(own_results):

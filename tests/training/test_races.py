@@ -1,7 +1,6 @@
 """The race: networks trained alike, alone or beside each other with the same numbers, and compared."""
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -31,38 +30,6 @@ def test_the_folder_says_what_was_run():
 def test_two_runs_never_share_a_folder(entries):
     with pytest.raises(SettingsError, match="two of the recipes have one folder"):
         run_many([entries[0], entries[0]])
-
-
-def runs_of(**values):
-    return [
-        {"network": name, "seed": seed, "video@1": value, "train_accuracy": [0.0, value]}
-        for name, numbers in values.items()
-        for seed, value in enumerate(numbers)
-    ]
-
-
-def test_standings_are_means_with_students_interval():
-    table = statistics.standings(runs_of(r3d=(0.4, 0.5, 0.6), r2plus1d=(0.9,)))
-    assert list(table.index) == ["R3D", "R(2+1)D"]
-    row = table.loc["R3D"]
-    assert row["mean"] == pytest.approx(0.5)
-    # The standard deviation is 0.1, t of two degrees of freedom 4.303.
-    assert row["high"] - row["mean"] == pytest.approx(4.303 * 0.1 / 3**0.5)
-    assert math.isnan(table.loc["R(2+1)D", "low"])
-
-
-def test_a_lead_is_taken_seed_by_seed():
-    """Both networks vary a lot from seed to seed, their difference hardly."""
-    runs = runs_of(r3d=(0.3, 0.6, 0.9), r2plus1d=(0.4, 0.7, 1.01))
-    found = statistics.lead(runs, ["r2plus1d"], ["r3d"])
-    assert found["mean"] == pytest.approx(0.31 / 3)
-    assert 0.08 < found["low"] < found["high"] < 0.13
-    assert found["seeds"] == 3
-    assert statistics.lead(runs, ["r2plus1d"], ["r3d"], "train_accuracy") == found
-    some = [run for run in runs if (run["network"], run["seed"]) != ("r3d", 1)]
-    assert statistics.lead(some, ["r2plus1d"], ["r3d"])["seeds"] == 2
-    with pytest.raises(SettingsError, match="no seed was run with all of mc3, r3d"):
-        statistics.lead(runs, ["r3d"], ["mc3"])
 
 
 def test_entries_side_by_side_give_the_numbers_of_each_alone(entries):

@@ -1,0 +1,261 @@
+"""What the studies found, in sentences rendered from their numbers.
+
+Notebooks 04 and 10 show these as Markdown; README and benchmarks/README.md hold them between marks,
+which `fill` writes anew.
+"""
+
+import re
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+
+from r21d_lib.errors import DatasetError
+from r21d_lib.files import REPOSITORY, whole_file
+from r21d_lib.models.networks import GROUPS, PAPER_NAMES
+from r21d_lib.suite import ledger
+from r21d_lib.suite.statistics import (
+    NOISE,
+    OPPOSITE,
+    OTHER_SIZE,
+    SAME,
+    UNORDERED,
+    Study,
+)
+
+_BLOCK = re.compile(r"(<!-- findings: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+FILES = (REPOSITORY / "README.md", REPOSITORY / "benchmarks" / "README.md")
+
+
+def counted(study: Study) -> str:
+    """Say how many seeds and groups a study's intervals rest on."""
+    seeds = len({run["seed"] for run in study.runs})
+    return f"{seeds} seeds, {len(study.groups)} {study.unit}"
+
+
+def of_pair(study: Study, ahead: str, behind: str) -> str:
+    """Say how two networks compare in video@1, and what the paper prints of them."""
+    found = study.lead(ahead, behind)
+    mean, low, high = (100 * found[key] for key in ("mean", "low", "high"))
+    printed = (table[ahead] - table[behind] for table in map(ledger.table_2, ledger.FRAMES))
+    of_paper = " and ".join(
+        f"{points:+.1f} with {frames} frames"
+        for points, frames in zip(printed, ledger.FRAMES, strict=True)
+    )
+    one, other = PAPER_NAMES[ahead], PAPER_NAMES[behind]
+    if low <= 0 <= high:
+        said = f"{one} cannot be told from {other}"
+    else:
+        said = f"{one} is {'ahead of' if low > 0 else 'behind'} {other}"
+    return (
+        f"{said}: {mean:+.1f} points of video@1 [{low:+.1f}, {high:+.1f}] ({found['seeds']} seeds, "
+        f"{found['groups']} {study.unit}); the paper prints {of_paper}."
+    )
+
+
+def of_standings(study: Study) -> str:
+    """Name the three networks that stand highest and lowest, and what their first layers look at."""
+    table = study.standings().sort_values("mean", ascending=False)
+    codes = {paper: name for name, paper in PAPER_NAMES.items()}
+
+    def named(rows: pd.DataFrame) -> str:
+        return ", ".join(f"{paper} {row['mean']:.3f}" for paper, row in _rows(rows))
+
+    text = f"Highest stand {named(table[:3])}; lowest {named(table[-3:])} ({counted(study)}). "
+    first_3d = [paper for paper in table.index if GROUPS[codes[str(paper)]][0] == "3d"]
+    # R2D's first layer takes the whole clip for one picture, and belongs to neither.
+    others = [paper for paper in table.index if paper not in (*first_3d, "R2D")]
+    if not first_3d or not others:
+        return text.strip()
+    ranks = {paper: rank for rank, paper in enumerate(table.index)}
+    above = sum(ranks[one] < ranks[other] for one in others for other in first_3d)
+    return (
+        f"{text}Of the {len(others) * len(first_3d)} pairs of a network whose first layer looks at "
+        f"space first with one whose first layer is 3D (R3D and MCx), the former stands higher in "
+        f"{above}."
+    )
+
+
+def of_compute(points: pd.DataFrame) -> str:
+    """Say how far compute and accuracy go together.
+
+    Args:
+        points: a row a network, with the columns compute and mean.
+    """
+    from scipy import stats
+
+    tau = float(stats.kendalltau(points["compute"], points["mean"]).statistic)
+    return (
+        f"Kendall's tau-b between multiply-adds and video@1 is {tau:+.2f} over the {len(points)} "
+        "networks: +1 would be an order by compute, 0 none at all."
+    )
+
+
+def of_training(table: pd.DataFrame) -> str:
+    """Say how R(2+1)D's training accuracy compares with the others'.
+
+    Args:
+        table: from `ledger.of_figure_3`.
+    """
+    r3d = table[table["behind"] == "R3D"].iloc[0]
+    counts = table["here"].value_counts()
+    words = {"ahead": "ahead of", NOISE: "within noise of", "behind": "behind"}
+    parts = [f"{words[here]} {counts[here]}" for here in words if here in counts]
+    return (
+        f"In training accuracy R(2+1)D is {words[r3d['here']]} R3D: {r3d['ours']:+.1f} points "
+        f"[{r3d['low']:+.1f}, {r3d['high']:+.1f}] ({r3d['seeds']} seeds; all people of the training "
+        f"list are seen). Of all {len(table)} others it is {', '.join(parts)}."
+    )
+
+
+def of_pairs(pairs: pd.DataFrame) -> str:
+    """Count the verdicts of one study's pairs, for each number of frames.
+
+    Args:
+        pairs: rows of one `measured_on` of `ledger.of_pairs`.
+    """
+    lines = []
+    for frames, rows in pairs.groupby("frames"):
+        counts = rows["verdict"].value_counts()
+        agree = counts.get(SAME, 0) + counts.get(OTHER_SIZE, 0)
+        text = (
+            f"- **{frames} frames**: of {len(rows)} pairs, {agree} have the paper's direction "
+            f"({counts.get(SAME, 0)} of them its size too), {counts.get(NOISE, 0)} are within noise "
+            f"and {counts.get(OPPOSITE, 0)} are opposite"
+        )
+        tied = counts.get(UNORDERED, 0)
+        lines.append(text + (f"; {tied} the paper prints as equal." if tied else "."))
+    one = pairs.iloc[0]
+    total = len(pairs[pairs["frames"] == one["frames"]])
+    chance = f"{0.05 * total:.0f}" if total >= 20 else f"{0.05 * total:.1f}"
+    lines.append(
+        f"\nOf {total} intervals of 95% about {chance} would miss zero by chance alone. All are over "
+        f"{one['seeds']} seeds and {one['groups']} {one['unit']}."
+    )
+    return "\n".join(lines)
+
+
+def of_order(table: pd.DataFrame) -> str:
+    """Say how far the paper's order of the networks is found again.
+
+    Args:
+        table: rows of one `measured_on` of `ledger.of_order`.
+    """
+    lines = []
+    for row in table.to_dict("records"):
+        if row["low"] > 0:
+            said = "more pairs stand as printed than not"
+        elif row["high"] < 0:
+            said = "more pairs stand the other way round than as printed"
+        else:
+            said = "an order that has nothing to do with the paper's is not excluded"
+        lines.append(
+            f"- **{row['frames']} frames**: Kendall's tau-b {row['tau']:+.2f} [{row['low']:+.2f}, "
+            f"{row['high']:+.2f}] over {row['networks']} networks ({row['seeds']} seeds, "
+            f"{row['groups']} {row['unit']}): {said}."
+        )
+    return "\n".join(lines)
+
+
+def of_opposites(pairs: pd.DataFrame) -> str:
+    """Name the pairs that stand the other way round, the surest first.
+
+    Args:
+        pairs: rows of one `measured_on` of `ledger.of_pairs`.
+    """
+    rows = pairs[pairs["verdict"] == OPPOSITE].drop_duplicates(["ahead", "behind"])
+    if rows.empty:
+        return "No pair stands the other way round with an interval that says so."
+    rows = rows.sort_values("high")
+    named = [f"{r['behind']} above {r['ahead']} ({-r['ours']:.1f})" for r in rows.to_dict("records")]
+    return f"Opposite to the paper (8 or 16 frames), by so many points: {', '.join(named)}."
+
+
+def race() -> str:
+    """Return the race's findings as README tells them."""
+    study = ledger.studies()[ledger.RACE]
+    pairs, order = ledger.of_pairs(), ledger.of_order()
+    return "\n\n".join(
+        [
+            f"{of_pair(study, 'r2plus1d', 'r3d')} {of_pair(study, 'r3d', 'fr2d')}",
+            of_standings(study),
+            of_training(ledger.of_figure_3()),
+            of_pairs(pairs[pairs["measured_on"] == ledger.RACE]),
+            of_order(order[order["measured_on"] == ledger.RACE]),
+        ]
+    )
+
+
+def race_table() -> str:
+    """Return the race's standings as a table of Markdown."""
+    study = ledger.studies()[ledger.RACE]
+    table, minutes = study.standings(), _means(study, "minutes")
+    clips, training = _means(study, "clip@1"), _means(study, "train_accuracy")
+    codes = {paper: name for name, paper in PAPER_NAMES.items()}
+    lines = [
+        f"| network | rate | video@1 [95%: {counted(study)}] | clip@1 | training clips right "
+        "| minutes |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in _rows(table):
+        lines.append(
+            f"| {name} | {study.rates[codes[name]]:g} | {row['mean']:.3f} [{row['low']:.3f}, "
+            f"{row['high']:.3f}] | {clips[name]:.3f} | {training[name]:.3f} | "
+            f"{minutes[name]:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def real_videos() -> str:
+    """Return what five starts learn of real videos: a table of Markdown, and how the pairs stand."""
+    study = ledger.studies()[ledger.REAL]
+    rows = [("random weights", study), ("the shipped checkpoint", ledger.pretrained())]
+    lines = [
+        f"| network | start | clip@1 | video@1 [95%: {counted(study)}] |",
+        "| --- | --- | --- | --- |",
+    ]
+    for start, its in rows:
+        clips = _means(its, "clip@1")
+        for paper, row in _rows(its.standings()):
+            lines.append(
+                f"| {paper} | {start} | {clips[paper]:.3f} | {row['mean']:.3f} "
+                f"[{row['low']:.3f}, {row['high']:.3f}] |"
+            )
+    pairs = ledger.of_pairs()
+    return "\n".join([*lines, "", of_pairs(pairs[pairs["measured_on"] == ledger.REAL])])
+
+
+def _rows(table: pd.DataFrame) -> list[tuple[str, dict[str, float]]]:
+    """Return the rows of `Study.standings` with their names."""
+    rows = cast(list[dict[str, float]], table.to_dict("records"))
+    return list(zip(cast(list[str], table.index.tolist()), rows, strict=True))
+
+
+def _means(study: Study, measure: str) -> dict[str, float]:
+    return {name: row["mean"] for name, row in _rows(study.standings(measure))}
+
+
+BLOCKS = {"race": race, "race_table": race_table, "real_videos": real_videos}
+
+
+def filled(text: str) -> str:
+    """Return a text with what stands between its marks rendered anew.
+
+    Raises:
+        DatasetError: if a mark names no findings.
+    """
+
+    def render(match: re.Match[str]) -> str:
+        if match[2] not in BLOCKS:
+            raise DatasetError(f"there are no findings {match[2]!r}: choose {', '.join(BLOCKS)}")
+        return f"{match[1]}{BLOCKS[match[2]]()}\n{match[3]}"
+
+    return _BLOCK.sub(render, text)
+
+
+def fill(files: tuple[Path, ...] = FILES) -> None:
+    """Write the findings into the files that hold marks for them."""
+    for file in files:
+        text = filled(file.read_text())
+        with whole_file(file) as partial:
+            partial.write_text(text)
