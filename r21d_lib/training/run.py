@@ -1,6 +1,7 @@
 """Whole runs: a recipe trained in its folder, one or many at a time, and scored on its test list."""
 
 import dataclasses
+import functools
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -207,13 +208,15 @@ def run_many(
         for part in ("train", "test"):
             entry.videos(part)  # decoded here once, and not by several processes at a time
     epochs = sum(entry.training.epochs for entry in entries)
-    options = {"resume": resume, "test_curve": test_curve, "on_epoch": on_epoch, "progress": False}
+    one = functools.partial(
+        run_one, resume=resume, test_curve=test_curve, on_epoch=on_epoch, progress=False
+    )
     context = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as pool,
         tqdm(total=epochs, desc=f"{len(entries)} runs", unit="epoch") as bar,
     ):
-        futures = [pool.submit(run_one, entry, **options) for entry in entries]
+        futures = [pool.submit(one, entry) for entry in entries]
         waiting: set[Future[Finish]] = set(futures)
         while waiting:
             finished, waiting = wait(waiting, timeout=1)
