@@ -1,4 +1,4 @@
-"""Weight files: every published form in, safetensors with a card out, heads replaced aloud."""
+"""Weight files: every published form in, safetensors with a card out; a replaced head is reported."""
 
 from r21d_lib.checkpoints.cards import Card, save, unnamed
 from r21d_lib.checkpoints.formats.named import to_caffe2

@@ -224,7 +224,7 @@ def _recognizer(
     ):
         if wanted is not None and wanted != there:
             raise CheckpointError(
-                f"{made.source}: {what} is {there}, not {wanted}: leave the option away, or give "
+                f"{made.source}: {what} is {there}, not {wanted}: omit the option, or give "
                 "other weights"
             )
     if clip_length is not None:

@@ -286,7 +286,5 @@ def _device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise SettingsError(
-            f"there is no device {name!r} here: choose cpu, or leave it away"
-        ) from error
+        raise SettingsError(f"there is no device {name!r} here: choose cpu, or omit it") from error
     return device

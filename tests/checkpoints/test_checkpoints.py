@@ -1,4 +1,4 @@
-"""Checkpoints: what is written comes back, heads are kept or replaced aloud, bad files say so."""
+"""Checkpoints: what is written comes back, a replaced head is reported, bad files are refused."""
 
 import json
 import shutil
