@@ -50,7 +50,7 @@ def explore(draw: Draw, **choices: Choice) -> None:
     for picture in pictures:
         picture.add_class(FIGURE_CLASS)
 
-    def redraw(_: object) -> None:
+    def redraw(*_: object) -> None:
         redrawn = draw(**{name: control.value for name, control in controls.items()})
         for picture, figure in zip(pictures, _listed(redrawn), strict=True):
             picture.value = figure.picture()
@@ -70,16 +70,16 @@ def frame_slider(frames: np.ndarray, *, title: str = "") -> None:
     explore(draw, frame=(0, 0, len(frames) - 1))
 
 
-def live_curves(runs: Mapping[str, Path]) -> Callable[[object], None]:
+def live_curves(runs: Mapping[str, Path]) -> Callable[..., None]:
     """Return what draws the curves of some runs, and redraws them in place each time it is called.
 
     Args:
         runs: a name to the folder of a run of `training.train`; those that have not begun are left
-            out. Call it from `on_epoch`.
+            out. Call it from `on_epoch`, or as the `watch` of `run_many`.
     """
     shown: list[DisplayHandle] = []
 
-    def redraw(_: object) -> None:
+    def redraw(*_: object) -> None:
         tables = {name: folder / "metrics.csv" for name, folder in runs.items()}
         histories = {name: pd.read_csv(file) for name, file in tables.items() if file.is_file()}
         figure = plots.training_curves(histories)

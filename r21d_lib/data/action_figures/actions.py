@@ -1,4 +1,4 @@
-"""The actions, each a function from a phase to poses and things: twelve targets, twelve sources.
+"""The actions, each a function from a phase to poses and things: twelve targets, fourteen sources.
 
 A cyclic action repeats with every whole phase; a single one runs from phase 0 to 1 and rests there.
 """
