@@ -10,10 +10,11 @@ from typing import cast
 
 import pandas as pd
 
+from r21d_lib import checkpoints
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import REPOSITORY, whole_file
 from r21d_lib.models.networks import GROUPS, PAPER_NAMES
-from r21d_lib.suite import ledger
+from r21d_lib.suite import ledger, results
 from r21d_lib.suite.statistics import (
     NOISE,
     OPPOSITE,
@@ -225,6 +226,32 @@ def real_videos() -> str:
     return "\n".join([*lines, "", of_pairs(pairs[pairs["measured_on"] == ledger.REAL])])
 
 
+def starts() -> str:
+    """Return what notebook 06's starts reached in its recorded run, as a table of Markdown."""
+    values = results.read_results(results.RECORDED / "06_finetune_hmdb51.json")["values"]
+    named = {
+        "finetuned": "the shipped checkpoint",
+        "last block": "the same, training its last block alone",
+        "head only": "the same, training its last layer alone",
+        "from scratch": "random weights",
+    }
+    lines = ["| start | clip@1 | video@1 |", "| --- | --- | --- |"]
+    for name, said in named.items():
+        row = values[name]
+        lines.append(f"| {said} | {row['clip@1']:.3f} | {row['video@1']:.3f} |")
+    return "\n".join(lines)
+
+
+def shipped_checkpoint() -> str:
+    """Return what the shipped checkpoint's card says of its training."""
+    card = checkpoints.read_card("r2plus1d_10_figures")
+    return (
+        f"`{card.training['command']}` makes it: {card.training['epochs']} epochs, "
+        f"{card.training['minutes']:.0f} minutes on one core, video@1 {card.accuracy['video@1']:.3f} "
+        f"on the test videos of its own {len(card.classes)} classes."
+    )
+
+
 def _rows(table: pd.DataFrame) -> list[tuple[str, dict[str, float]]]:
     """Return the rows of `Study.standings` with their names."""
     rows = cast(list[dict[str, float]], table.to_dict("records"))
@@ -235,7 +262,13 @@ def _means(study: Study, measure: str) -> dict[str, float]:
     return {name: row["mean"] for name, row in _rows(study.standings(measure))}
 
 
-BLOCKS = {"race": race, "race_table": race_table, "real_videos": real_videos}
+BLOCKS = {
+    "race": race,
+    "race_table": race_table,
+    "real_videos": real_videos,
+    "starts": starts,
+    "shipped_checkpoint": shipped_checkpoint,
+}
 
 
 def filled(text: str) -> str:

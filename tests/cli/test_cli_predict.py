@@ -126,10 +126,10 @@ def test_help_has_examples(command):
         (["--features", "softmax"], "features go into --json or --parquet"),
         (["--features", "layer9", "--json", "x.json"], "no activation 'layer9'"),
         (["--overlay", "seen.gif"], "seen.gif is no .mp4, .mkv or .avi"),
-        (["--labels", "hmdb51", "--checkpoint", "r2plus1d_10_figures"], "12 classes, and 51 names"),
+        (["--labels", "hmdb51", "--checkpoint", "r2plus1d_10_figures"], "14 classes, and 51 names"),
         (["--labels", "ucf"], "a text file with one a line, or hmdb51 or kinetics400"),
         (["--depth", "34", "--checkpoint", "r2plus1d_10_figures"], "depth is 10, not 34"),
-        (["--num-labels", "9", "--checkpoint", "r2plus1d_10_figures"], "classes is 12, not 9"),
+        (["--num-labels", "9", "--checkpoint", "r2plus1d_10_figures"], "classes is 14, not 9"),
         (["--network", "r3d", "--depth", "152"], "no published weights have network r3d, depth 152"),
         (["--device", "cuda:99"], "no device 'cuda:99' here"),
         (["--every", "0"], "above 0"),
@@ -146,7 +146,7 @@ def test_wrong_requests_give_one_line(folder, tmp_path, monkeypatch, arguments, 
 def test_the_original_scripts_options_are_told_their_new_names(folder):
     status, out, err = r21d(
         "predict", "--model_name", "r2.5d", "--model_depth=10", "--clip_length_rgb", 8,
-        "--load_model_path", "r2plus1d_10_figures", "--num_labels", 12, "--db_type", "pickle",
+        "--load_model_path", "r2plus1d_10_figures", "--num_labels", 14, "--db_type", "pickle",
         "--input", folder / "golf.avi",
     )  # fmt: skip
     assert status == 0, err

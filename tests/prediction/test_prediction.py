@@ -79,14 +79,14 @@ def test_the_timeline_covers_the_video_clip_by_clip(said, joined):
     assert table["start"].iloc[0] == 0
     assert table["end"].iloc[-1] == pytest.approx(joined[1][-1] / 30)
     assert (table["start"].diff().dropna() <= 11 / 30 + 1e-9).all()
-    assert table["probability"].between(1 / 12, 1).all()
+    assert table["probability"].between(1 / 14, 1).all()
 
 
 def test_top_five_with_agreement(said):
     best = said.top(5)
     assert {answer.label for answer in best[:4]} == set(FOUR)
-    assert sum(answer.probability for answer in said.top(12)) == pytest.approx(1, abs=1e-5)
-    assert sum(answer.agreement for answer in said.top(12)) == pytest.approx(1)
+    assert sum(answer.probability for answer in said.top(14)) == pytest.approx(1, abs=1e-5)
+    assert sum(answer.agreement for answer in said.top(14)) == pytest.approx(1)
     assert best[0].probability == max(answer.probability for answer in best)
     told = json.loads(json.dumps(said.to_dict()))
     assert told["frames"] == said.num_frames
@@ -94,7 +94,7 @@ def test_top_five_with_agreement(said):
 
 
 def test_ten_clips_as_the_evaluation_takes_them(recognizer, tmp_path):
-    frames = action_figures.render("source", "throw", 2, 0, seed=SEED)
+    frames = action_figures.render("target", "throw", 2, 0, seed=SEED)
     video.write(tmp_path / "videos" / "a" / "v.avi", frames)
     listed = VideoList("one", recognizer.classes, tmp_path / "videos", ("a/v.avi",), (0,))
     prepared = prepare(listed, tmp_path / "cache", size=recognizer.clips.resize)
@@ -222,7 +222,7 @@ def test_activations(recognizer):
     names = ("softmax", "logits", "final_avg", "layer3", "layer4.0.conv1")
     found = recognizer.activations(clips, names)
     shapes = {name: value.shape for name, value in found.items()}
-    assert shapes["softmax"] == shapes["logits"] == (3, 12)
+    assert shapes["softmax"] == shapes["logits"] == (3, 14)
     assert shapes["final_avg"] == (3, 128)
     assert shapes["layer3"] == (3, 64, 2, 8, 8)
     head = recognizer.network.fc(torch.from_numpy(found["final_avg"])).detach().numpy()
@@ -234,7 +234,7 @@ def test_activations(recognizer):
 
 
 def test_wrong_requests(recognizer, tmp_path):
-    with pytest.raises(CheckpointError, match="12 classes, and 2 names were given"):
+    with pytest.raises(CheckpointError, match="14 classes, and 2 names were given"):
         Recognizer("figures", classes=("a", "b"))
     with pytest.raises(SettingsError, match="no device 'nonsense'"):
         Recognizer("figures", device="nonsense")

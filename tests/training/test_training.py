@@ -103,7 +103,7 @@ def test_a_folder_of_another_run_is_not_overwritten(videos, tmp_path):
     run(network(), videos, tmp_path)
     before = json.loads((tmp_path / "recipe.json").read_text())
     other = TrainingSettings(epochs=4, batch_size=2)
-    with pytest.raises(SettingsError, match="holds a run with batch_size 4, warmup_epochs 0.5: choose another folder"):
+    with pytest.raises(SettingsError, match="holds a run with batch_size 4, warmup_epochs 0"):
         run(network(), videos, tmp_path, other)
     assert json.loads((tmp_path / "recipe.json").read_text()) == before
 
