@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,12 +39,14 @@ def guarded_map(
         for job in jobs:
             yield function(*job)
         return
+    from loky.backend import get_context
     from pebble import ProcessExpired, ProcessPool
 
-    # Processes are spawned: a fork of a process that runs torch threads may hang.
+    # A fork of a process that runs torch threads may hang, and a spawned process runs the user's script
+    # again, which then needs `if __name__ == "__main__"`; loky's do neither.
     pool = ProcessPool(
         processes,
-        context=get_context("spawn"),
+        context=get_context("loky"),
         initializer=torch.set_num_threads,  # the processes are the parallelism
         initargs=(1,),
     )

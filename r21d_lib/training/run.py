@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,12 +192,14 @@ def run_many(
         resume: as for `run_one`.
         test_curve: as for `run_one`.
         on_finish: called with each result, in the order in which they finish.
-        on_epoch: as for `train`; called in the run's own process, so a function of a module.
+        on_epoch: as for `train`; called in the run's own process.
         watch: called in this process after every epoch of any run, such as to redraw curves.
 
     Returns:
         The results in the order of `entries`.
     """
+    from loky import ProcessPoolExecutor  # whose processes do not run the user's script again
+
     folders = [RunFolder.of(entry) for entry in entries]
     if len({folder.path for folder in folders}) < len(folders):
         raise SettingsError("two of the recipes have one folder: give them different names or seeds")
@@ -211,9 +212,8 @@ def run_many(
     one = functools.partial(
         run_one, resume=resume, test_curve=test_curve, on_epoch=on_epoch, progress=False
     )
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as pool,
+        ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(threads,)) as pool,
         tqdm(total=epochs, desc=f"{len(entries)} runs", unit="epoch") as bar,
     ):
         futures = [pool.submit(one, entry) for entry in entries]

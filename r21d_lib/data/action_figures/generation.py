@@ -8,9 +8,7 @@ interruptions change nothing.
 import json
 import os
 import zlib
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -140,9 +138,9 @@ def generate(
     todo = [(clip, path) for clip, path in todo if not path.is_file()]
     if not todo:
         return
-    with ProcessPoolExecutor(
-        min(workers or os.cpu_count() or 1, len(todo)), mp_context=get_context("spawn")
-    ) as pool:
+    from loky import ProcessPoolExecutor  # whose processes do not run the user's script again
+
+    with ProcessPoolExecutor(min(workers or os.cpu_count() or 1, len(todo))) as pool:
         written = pool.map(_write_clip, *zip(*todo, strict=True))
         for _ in tqdm(
             written, total=len(todo), desc="draw", unit="clip", disable=not progress, delay=2
