@@ -33,6 +33,7 @@ from r21d_lib.plots.race import (
 )
 from r21d_lib.plots.results import (
     accuracy_bars,
+    budgets,
     confusion_matrix,
     named_values,
     per_class_accuracy,
@@ -84,6 +85,7 @@ __all__ = [
     "accuracy_and_compute",
     "accuracy_bars",
     "attention",
+    "budgets",
     "class_table",
     "clip_grid",
     "clip_starts",

@@ -157,6 +157,31 @@ def accuracy_bars(
     return figure
 
 
+def budgets(runs: pd.DataFrame) -> Figure:
+    """Draw video@1 against the length of training, a line a start, with 95% intervals.
+
+    Args:
+        runs: a row a training, with the columns start, epochs, video@1, low, high and people.
+    """
+    figure = Figure(8.5, 3.8)
+    ax = figure.subplots()
+    by_start = runs.groupby("start", sort=False)
+    for (start, rows), (colour, marker) in zip(by_start, _RUN_STYLES, strict=False):
+        value = rows["video@1"]
+        errors = np.maximum([value - rows["low"], rows["high"] - value], 0)
+        style: dict[str, Any] = {"color": colour, "marker": marker, "capsize": 3}
+        ax.errorbar(rows["epochs"], value, yerr=errors, label=f"from {start}", **style)
+    ax.set(xscale="log", ylim=(0, 1.02), ylabel=f"video@1 (95%: {runs['people'].iloc[0]} people)")
+    ticks = sorted(set(runs["epochs"]))
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel("epochs of a whole training, each with a schedule of its own")
+    ax.grid(alpha=0.3)
+    ax.legend(loc="lower right")
+    open_axes(ax)
+    return figure
+
+
 def named_values(values: Mapping[str, float], *, label: str) -> Figure:
     """Draw one number a name as a dot on a line of its own, the first on top.
 

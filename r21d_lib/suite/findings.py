@@ -172,6 +172,32 @@ def of_opposites(pairs: pd.DataFrame) -> str:
     return f"Opposite to the paper (8 or 16 frames), by so many points: {', '.join(named)}."
 
 
+def of_budgets(runs: pd.DataFrame) -> str:
+    """Say what a start is worth at each length of training, and whether the longest is long enough.
+
+    Args:
+        runs: from `ledger.budgets`.
+    """
+    starts = list(dict.fromkeys(runs["start"]))
+    by_start = {start: runs[runs["start"] == start].set_index("epochs") for start in starts}
+    trained, untrained = (by_start[start]["video@1"] for start in starts)
+    gains = [
+        f"{100 * (trained[epochs] - untrained[epochs]):+.1f} points after {epochs}"
+        for epochs in sorted(set(trained.index) & set(untrained.index))
+    ]
+    lines = [f"Pretraining is worth {', '.join(gains)} epochs (one seed)."]
+    for start, rows in by_start.items():
+        (before, last), final = rows.index[-2:], rows.iloc[-1]
+        gain = final["video@1"] - rows.loc[before, "video@1"]
+        flat = rows.loc[before, "high"] >= final["video@1"]
+        lines.append(
+            f"From {start}, {last} epochs give {final['video@1']:.3f} [{final['low']:.3f}, "
+            f"{final['high']:.3f}], {100 * gain:+.1f} points against {before}: "
+            f"{'within the interval of the shorter, so about flat' if flat else 'still rising'}."
+        )
+    return " ".join(lines)
+
+
 def race() -> str:
     """Return the race's findings as README tells them."""
     study = ledger.studies()[ledger.RACE]

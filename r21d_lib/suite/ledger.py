@@ -74,6 +74,11 @@ def table_2(frames: int) -> dict[str, float]:
     }
 
 
+def budgets() -> pd.DataFrame:
+    """Return how far notebook 06's starts come on longer and longer budgets: benchmarks/budget.py."""
+    return pd.DataFrame(results.read_results(_BENCHMARKS / "budget.json")["runs"])
+
+
 def studies() -> dict[str, Study]:
     """Return what was measured of several networks with several seeds, by what it was measured on.
 
