@@ -2,7 +2,7 @@
 
 from r21d_lib.checkpoints.cards import Card, save, unnamed
 from r21d_lib.checkpoints.formats.named import to_caffe2
-from r21d_lib.checkpoints.load import SHIPPED, LoadReport, convert, load, read_card, shipped
+from r21d_lib.checkpoints.load import SHIPPED, LoadReport, convert, load, read_card, shipped, table
 from r21d_lib.checkpoints.published import Published, best, published
 from r21d_lib.data.class_names import read_labels
 
@@ -19,6 +19,7 @@ __all__ = [
     "read_labels",
     "save",
     "shipped",
+    "table",
     "to_caffe2",
     "unnamed",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from r21d_lib.checkpoints.cards import Card, read_own_card, read_own_tensors, save, unnamed
@@ -70,6 +71,24 @@ class LoadReport:
 def shipped() -> list[str]:
     """Return the names of the checkpoints that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def table() -> pd.DataFrame:
+    """Return a row a weight file that `load` takes by name, shipped ones first, by its name.
+
+    Columns: network, classes, frames, fps, video@1 (fraction) and trained on; None where not known.
+    """
+    rows: list[tuple[object, ...]] = []
+    for name in shipped():
+        card = read_card(name)
+        network = f"{card.network.name}_{card.network.depth}"
+        rows.append((name, network, len(card.classes), card.clips.clip_len, 30, None, "shipped"))
+    for entry in published().values():
+        columns = (entry.num_classes, entry.clip_len, entry.fps, entry.accuracy.get("video@1"))
+        rows.append((entry.name, entry.network, *columns, entry.trained_on))
+    names = ["name", "network", "classes", "frames", "fps", "video@1", "trained on"]
+    whole = dict.fromkeys(("classes", "frames", "fps"), "Int64")
+    return pd.DataFrame(rows, columns=names).astype({**whole, "video@1": float}).set_index("name")
 
 
 def read_card(path_or_name: str | Path) -> Card:

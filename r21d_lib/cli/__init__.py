@@ -1,1 +1,13 @@
-"""The command line `r21d`."""
+"""The command `r21d`: its commands by subject, each a thin face on the library."""
+
+from enum import StrEnum
+
+
+class Panel(StrEnum):
+    """The panels in which `r21d --help` shows the commands."""
+
+    start = "Start"
+    data = "Data"
+    train = "Train and evaluate"
+    predict = "Predict"
+    publish = "Publish"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from r21d_lib.cli import Panel
 from r21d_lib.errors import SettingsError
 from r21d_lib.files import BUILD, DATA_SPLITS
 
@@ -15,8 +16,9 @@ WorkersOption = Annotated[int | None, typer.Option(help="Processes to use; all c
 
 
 @app.command(
+    rich_help_panel=Panel.data,
     epilog="**Examples:** `r21d figures` · `r21d figures ~/figures --clips 200 --seed 7` · "
-    "`r21d figures --source`"
+    "`r21d figures --source`",
 )
 def figures(
     folder: Annotated[
@@ -45,8 +47,9 @@ def figures(
 
 
 @app.command(
+    rich_help_panel=Panel.data,
     epilog="**Examples:** `r21d splits ~/testTrainMulti_7030_splits --name hmdb51` · "
-    "`r21d splits build/data/action_figures/splits --name action_figures`"
+    "`r21d splits build/data/action_figures/splits --name action_figures`",
 )
 def splits(
     source: Annotated[
@@ -65,10 +68,11 @@ def splits(
 
 
 @app.command(
+    rich_help_panel=Panel.data,
     epilog="**Examples:** `r21d prepare hmdb51 ~/Downloads/hmdb51_org.rar` · "
     "`r21d prepare hmdb51 ~/hmdb51_rars --to /data/hmdb51` · "
     "`r21d prepare listed mine.csv --videos ~/videos --name mine` · "
-    "`r21d prepare listed train.csv --test val.csv --labels classes.txt --name kinetics400`"
+    "`r21d prepare listed train.csv --test val.csv --labels classes.txt --name kinetics400`",
 )
 def prepare(
     dataset: Annotated[str, typer.Argument(help="hmdb51, or listed for your own videos.")],
@@ -129,7 +133,8 @@ def _prepare_listed(
 
 
 @app.command(
-    epilog="**Examples:** `r21d doctor hmdb51` · `r21d doctor hmdb51 /data/hmdb51 --no-decode`"
+    rich_help_panel=Panel.data,
+    epilog="**Examples:** `r21d doctor hmdb51` · `r21d doctor hmdb51 /data/hmdb51 --no-decode`",
 )
 def doctor(
     dataset: Annotated[str, typer.Argument(help="hmdb51.")],

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
+from r21d_lib.cli import Panel
 from r21d_lib.errors import SettingsError
 
 app = typer.Typer()
 
 
 @app.command(
+    rich_help_panel=Panel.predict,
     epilog="**Examples:** `r21d live` · `r21d live --camera 1 --seconds 60 --output me.mp4` · "
-    "`r21d live rtsp://192.168.0.10/stream` · `r21d live clip.avi --fast --output clip_live.mp4`"
+    "`r21d live rtsp://192.168.0.10/stream` · `r21d live clip.avi --fast --output clip_live.mp4`",
 )
 def live(
     source: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from r21d_lib.cli import Panel
 from r21d_lib.cli.old_options import OldNamesCommand, network_name
 from r21d_lib.errors import CheckpointError, R21DError, SettingsError
 from r21d_lib.files import BUILD, whole_file
@@ -56,6 +57,7 @@ BatchSize = Annotated[int, typer.Option(help="Clips that the network sees at onc
 
 
 @app.command(
+    rich_help_panel=Panel.predict,
     cls=OldNamesCommand,
     epilog="**Examples:** `r21d predict clip.avi` · `r21d predict ~/videos --csv answers.csv` · "
     "`r21d predict match.mp4 --every 0.5 --overlay seen.mp4` · "
@@ -137,6 +139,7 @@ def predict(
 
 
 @app.command(
+    rich_help_panel=Panel.predict,
     cls=OldNamesCommand,
     epilog="**Examples:** `r21d features ~/videos --features final_avg` · "
     "`r21d features clips.txt --features softmax,layer3 --form parquet --to features/`",

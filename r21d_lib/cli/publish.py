@@ -1,20 +1,38 @@
-"""The commands of `r21d` that take a network elsewhere: export (ONNX, torch.export) and site."""
+"""The commands of `r21d` that publish: pictures, a network for another runtime, and the site."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from r21d_lib.files import BUILD
+from r21d_lib.cli import Panel
+from r21d_lib.files import BUILD, FIGURES
 
 app = typer.Typer()
 
 CHECKPOINT_HELP = "figures (the shipped one), a weight file, or a name that `r21d weights` lists."
 
 
+@app.command(rich_help_panel=Panel.publish, epilog="**Example:** `r21d draw` writes figures/")
+def draw(
+    to: Annotated[Path, typer.Option(help="Folder of the pictures.")] = FIGURES,
+) -> None:
+    """Draw the pictures that need no training: kernels, networks, map, race, overlay, sheets."""
+    from r21d_lib.data import action_figures
+    from r21d_lib.suite import pictures
+
+    written = [
+        *pictures.write_figures(to),
+        pictures.write_overlay(to),
+        *action_figures.write_contact_sheets(to),
+    ]
+    typer.echo("\n".join(f"wrote {path}" for path in written))
+
+
 @app.command(
+    rich_help_panel=Panel.publish,
     epilog="**Examples:** `r21d export figures --to net.onnx` · `r21d export figures --to net.pt2` · "
-    "`r21d export build/runs/RUN/best.safetensors --to mine.onnx`"
+    "`r21d export build/runs/RUN/best.safetensors --to mine.onnx`",
 )
 def export(
     checkpoint: Annotated[str, typer.Argument(help=CHECKPOINT_HELP)],
@@ -27,8 +45,9 @@ def export(
 
 
 @app.command(
+    rich_help_panel=Panel.publish,
     epilog="**Examples:** `r21d site` · `python3 -m http.server -d build/site` · "
-    "`r21d site --to public --checkpoint mine.safetensors`"
+    "`r21d site --to public --checkpoint mine.safetensors`",
 )
 def site(
     to: Annotated[Path, typer.Option(help="The folder to build.")] = BUILD / "site",
