@@ -8,7 +8,7 @@ R(2+1)D of width 16 takes steps on batches of 4, in turns: clips of 4 to 32 fram
 that was counted. Then `training.budget.measure_speed` on made .avi files: 0, 1 and 2 workers in one
 process, and 1 and 2 processes (torchrun, gloo) of one thread each. Results go to
 benchmarks/results/scaling.json and figures/scaling.png and .svg. The last lines are a prediction on
-paper, with what it takes for granted.
+paper, with what it assumes.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SWEEPS = {"frames": (4, 8, 16, 32), "side": (32, 56, 80, 112), "depth": (10, 18,
 LABELS = {"frames": "frames in a clip", "side": "height and width [pixels]", "depth": "layers"}
 CLIPS = ClipSettings(clip_len=8, resize=(72, 96), crop=56)
 WORKERS, WORLDS, SECONDS = (0, 1, 2), (1, 2), 6.0
-# The paper's training on Kinetics, and what the prediction takes for granted.
+# The paper's training on Kinetics, and what the prediction assumes.
 KINETICS_CLIPS, EPOCHS = 1_000_000, 45
 GPUS, TFLOPS, BANDWIDTH = 8, 100.0, 100e9
 

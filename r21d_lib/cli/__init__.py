@@ -1,4 +1,4 @@
-"""The command `r21d`: its commands by subject, each a thin face on the library."""
+"""The command `r21d`: its commands by subject, each a thin layer over the library."""
 
 from enum import StrEnum
 

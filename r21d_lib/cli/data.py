@@ -120,7 +120,7 @@ def _prepare_listed(
     test: list[Path],
     labels: Path | None,
 ) -> None:
-    """Make a data set of one's own videos."""
+    """Make a data set of your own videos."""
     from r21d_lib import checkpoints
     from r21d_lib.data import csv_lists
 

@@ -1,4 +1,4 @@
-"""Finds a data set by its name in a recipe: ActionFigures, HMDB51, or a folder of one's own."""
+"""Finds a data set by its name in a recipe: ActionFigures, HMDB51, or a folder of your own."""
 
 from pathlib import Path
 

@@ -61,7 +61,7 @@ class Figure(matplotlib.figure.Figure):
 
 
 def open_axes(ax: Axes) -> None:
-    """Leave away the frame's upper and right side."""
+    """Hide the upper and right spines."""
     ax.spines[["top", "right"]].set_visible(False)
 
 

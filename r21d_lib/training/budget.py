@@ -16,7 +16,7 @@ from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.settings import TrainingSettings
 
 _SLOW_STEPS = 2  # the first ones, which a measurement leaves out
-# Of the minutes that are given; the rest is for starting, saving and the machine's moods.
+# Of the minutes that are given; the rest is for starting, saving and a busy machine.
 _USABLE = 0.9
 
 
