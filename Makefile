@@ -34,5 +34,5 @@ clean:
 	@echo "installing into .venv (about 6 GB, once)"
 	$(PY) -m venv .venv
 	$(V)/python -m pip install -q --disable-pip-version-check uv
-	$(V)/uv pip install -q --compile-bytecode -p .venv -c constraints.txt -e . --group test
+	$(V)/uv pip install -q --compile-bytecode -p .venv -c constraints.txt -e '.[all]' --group test
 	@touch $@

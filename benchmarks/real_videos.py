@@ -22,8 +22,9 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from r21d_lib import plots
-from r21d_lib.files import BUILD, FIGURES, whole_file
+from r21d_lib.files import BUILD, whole_file
 from r21d_lib.suite import findings
+from r21d_lib.suite.repository import FIGURES
 from r21d_lib.suite.results import provenance
 from r21d_lib.suite.statistics import Study
 

@@ -28,10 +28,11 @@ from torch import nn
 from r21d_lib.data.cache import PreparedVideos, prepare
 from r21d_lib.data.clips import ClipSettings
 from r21d_lib.data.lists import VideoList
-from r21d_lib.files import FIGURES, whole_file
+from r21d_lib.files import whole_file
 from r21d_lib.models.counting import count_multiply_adds, count_parameters
 from r21d_lib.models.networks import VideoResNet, build_network
 from r21d_lib.plots.style import CHOSEN, DARK, PLAIN, Figure, open_axes
+from r21d_lib.suite.repository import FIGURES
 from r21d_lib.training import TrainingSettings, recipes
 from r21d_lib.training.budget import measure_speed
 from r21d_lib.training.settings import make_optimizer

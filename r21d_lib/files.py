@@ -1,4 +1,4 @@
-"""Files written whole or not at all, their checksums, and the folders of this repository."""
+"""Files written whole or not at all, their checksums, and the folders that the package uses."""
 
 import contextlib
 import hashlib
@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-DATA_SPLITS = REPOSITORY / "data_splits"
-FIGURES = REPOSITORY / "figures"
-# R21D_BUILD names another place for data, caches, runs and results, such as a larger disk.
-BUILD = Path(os.environ.get("R21D_BUILD") or REPOSITORY / "build").expanduser()
+_PACKAGE = Path(__file__).resolve().parent
+# The repository around the package; None where it was installed without it.
+CHECKOUT = _PACKAGE.parent if (_PACKAGE.parent / "notebooks/00_start_here.ipynb").is_file() else None
+DATA_SPLITS = (CHECKOUT or _PACKAGE) / "data_splits"  # a wheel carries the lists inside
+# For data, caches, runs and results. R21D_BUILD names another place, such as a larger disk; a package
+# without its repository writes below the folder in which it is run.
+BUILD = Path(os.environ.get("R21D_BUILD") or (CHECKOUT or Path.cwd()) / "build").expanduser()
 
 
 @contextlib.contextmanager

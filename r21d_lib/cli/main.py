@@ -20,6 +20,13 @@ app = typer.Typer(
 for commands in (data, train, predict, live, publish):
     app.add_typer(commands.app)
 
+# Packages that only some commands need, and the extra of this package that brings them.
+_EXTRAS = {
+    **dict.fromkeys(("papermill", "nbconvert", "nbformat", "nbclient", "jinja2"), "notebooks"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime", "pyarrow"), "export"),
+    **dict.fromkeys(("anywidget", "ipywidgets", "traitlets"), "live"),
+}
+
 ProfileOption = Annotated[
     str, typer.Option(help="figures (ActionFigures, laptop) or hmdb51 (HMDB51, GPU).")
 ]
@@ -102,6 +109,13 @@ def main() -> None:
         app()
     except R21DError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in _EXTRAS:
+            raise
+        extra = f"python -m pip install 'r21d-lib[{_EXTRAS[missing]}]'"
+        typer.secho(f"error: this needs the package {missing}: {extra}", err=True, fg="red")
         sys.exit(2)
     except KeyboardInterrupt:
         typer.secho("stopped; what was finished is kept, run it again to go on", err=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from r21d_lib.cli import Panel
-from r21d_lib.files import BUILD, FIGURES
+from r21d_lib.files import BUILD
 
 app = typer.Typer()
 
@@ -15,12 +15,15 @@ CHECKPOINT_HELP = "figures (the shipped one), a weight file, or a name that `r21
 
 @app.command(rich_help_panel=Panel.publish, epilog="**Example:** `r21d draw` writes figures/")
 def draw(
-    to: Annotated[Path, typer.Option(help="Folder of the pictures.")] = FIGURES,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures; figures/ where not given.")
+    ] = None,
 ) -> None:
     """Draw the pictures that need no training: kernels, networks, map, race, overlay, sheets."""
     from r21d_lib.data import action_figures
-    from r21d_lib.suite import pictures
+    from r21d_lib.suite import pictures, repository
 
+    to = to or repository.FIGURES
     written = [
         *pictures.write_figures(to),
         pictures.write_overlay(to),

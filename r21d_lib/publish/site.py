@@ -25,12 +25,13 @@ from r21d_lib.checkpoints import Card
 from r21d_lib.data import action_figures, video
 from r21d_lib.data.action_figures.generation import Subset
 from r21d_lib.errors import SettingsError, few
-from r21d_lib.files import BUILD, FIGURES
+from r21d_lib.files import BUILD
 from r21d_lib.models.networks import PAPER_NAMES
 from r21d_lib.publish import export, web_packages
 from r21d_lib.publish.web_packages import MATHJAX, ONNXRUNTIME, REQUIREJS, WIDGETS
 from r21d_lib.suite import copies
-from r21d_lib.suite.runner import NOTEBOOK_FOLDER, NOTEBOOKS
+from r21d_lib.suite.repository import FIGURES, NOTEBOOK_FOLDER
+from r21d_lib.suite.runner import NOTEBOOKS
 
 SOURCES = Path(__file__).parent / "static" / "site"
 EXECUTED = BUILD / "executed"

@@ -7,6 +7,7 @@ from pathlib import Path
 from r21d_lib.errors import SettingsError
 from r21d_lib.files import BUILD
 from r21d_lib.suite import arithmetic, comparison, copies, results, runner
+from r21d_lib.suite.repository import NOTEBOOK_FOLDER, RECORDED
 from r21d_lib.training import recipes
 
 _SHARED = ("data", "cache")  # of the build folder: the same for every seed
@@ -18,9 +19,9 @@ def make_draws(
     *,
     native: bool = False,
     notebooks: Mapping[str, tuple[str, ...]] = runner.NOTEBOOKS,
-    folder: Path = runner.NOTEBOOK_FOLDER,
+    folder: Path = NOTEBOOK_FOLDER,
     output: Path = BUILD,
-    recorded: Path = results.RECORDED,
+    recorded: Path = RECORDED,
     progress: bool = True,
 ) -> list[runner.Outcome]:
     """Run the notebooks whose numbers come out of training with seeds 1 to `count`, and record them.

@@ -12,9 +12,10 @@ import pandas as pd
 
 from r21d_lib import checkpoints
 from r21d_lib.errors import DatasetError
-from r21d_lib.files import REPOSITORY, whole_file
+from r21d_lib.files import whole_file
 from r21d_lib.models.networks import GROUPS, PAPER_NAMES
 from r21d_lib.suite import ledger, results
+from r21d_lib.suite.repository import BENCHMARKS, RECORDED, REPOSITORY
 from r21d_lib.suite.statistics import (
     NOISE,
     OPPOSITE,
@@ -25,7 +26,7 @@ from r21d_lib.suite.statistics import (
 )
 
 _BLOCK = re.compile(r"(<!-- findings: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-FILES = (REPOSITORY / "README.md", REPOSITORY / "benchmarks" / "README.md")
+FILES = (REPOSITORY / "README.md", BENCHMARKS / "README.md")
 
 
 def counted(study: Study) -> str:
@@ -254,7 +255,7 @@ def real_videos() -> str:
 
 def starts() -> str:
     """Return what notebook 06's starts reached in its recorded run, as a table of Markdown."""
-    values = results.read_results(results.RECORDED / "06_finetune_hmdb51.json")["values"]
+    values = results.read_results(RECORDED / "06_finetune_hmdb51.json")["values"]
     named = {
         "finetuned": "the shipped checkpoint",
         "last block": "the same, training its last block alone",

@@ -13,14 +13,13 @@ import pandas as pd
 
 from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.intervals import wilson_interval
-from r21d_lib.files import REPOSITORY
 from r21d_lib.models.networks import PAPER_NAMES
-from r21d_lib.suite import results
+from r21d_lib.suite import repository, results
 from r21d_lib.suite.statistics import NOISE, Study
 
 REPRODUCED, DIFFERS = "reproduced", "differs"
 _NUMBERS = Path(__file__).with_name("paper_numbers.csv")
-_BENCHMARKS = REPOSITORY / "benchmarks" / "results"
+_BENCHMARKS = repository.BENCHMARKS / "results"
 FRAMES = (8, 16)  # of the clips for which table 2 prints accuracies
 RACE, REAL = "ActionFigures", "606 real clips"
 _STUDIES = {RACE: "race.json", REAL: "real_videos.json"}
@@ -204,9 +203,9 @@ def _judge(number: pd.Series, source: Source) -> tuple[str, str, str]:
 def _results(name: str) -> Source:
     """Read what a notebook measured on this machine, or else what was recorded."""
     own = results.results_folder() / f"{name}.json"
-    path = own if own.is_file() else results.RECORDED / f"{name}.json"
+    path = own if own.is_file() else repository.RECORDED / f"{name}.json"
     content = results.read_results(path)
-    folder = "recorded" if path.parent == results.RECORDED else "results"
+    folder = "recorded" if path.parent == repository.RECORDED else "results"
     return Source(f"{folder}/{name}.json", content["values"], content["provenance"])
 
 

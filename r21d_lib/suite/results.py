@@ -13,9 +13,8 @@ from typing import Any
 
 from r21d_lib import __version__
 from r21d_lib.errors import DatasetError
-from r21d_lib.files import BUILD, REPOSITORY, whole_file
+from r21d_lib.files import BUILD, CHECKOUT, whole_file
 
-RECORDED = REPOSITORY / "tests" / "recorded"
 # The runner sets it, so that a run into another folder does not overwrite this one's numbers.
 RESULTS_VARIABLE = "R21D_RESULTS"
 # The runner measures it before its kernels start, see `arithmetic`.
@@ -82,9 +81,11 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str:
+    if CHECKOUT is None:
+        return ""
     try:
         done = subprocess.run(
-            ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False
+            ["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, check=False
         )
     except FileNotFoundError:  # no git on this machine
         return ""

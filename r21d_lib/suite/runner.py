@@ -14,11 +14,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from r21d_lib.errors import R21DError, SettingsError
-from r21d_lib.files import BUILD, REPOSITORY, whole_file
+from r21d_lib.files import BUILD, whole_file
 from r21d_lib.suite import arithmetic, comparison, copies, results
 from r21d_lib.suite.profiles import get_profile
+from r21d_lib.suite.repository import NOTEBOOK_FOLDER, RECORDED
 
-NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
 # In the order in which they run; each with the notebooks whose files it reads.
 NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "00_start_here": (),
@@ -62,7 +62,7 @@ def reproduce(
     notebooks: Mapping[str, tuple[str, ...]] = NOTEBOOKS,
     folder: Path = NOTEBOOK_FOLDER,
     output: Path = BUILD,
-    recorded: Path = results.RECORDED,
+    recorded: Path = RECORDED,
     compare: bool = True,
     native: bool = False,
     progress: bool = True,
@@ -152,7 +152,7 @@ def main(
     for outcome in outcomes:
         if outcome.status == "passed" and record:
             file = f"{outcome.name}.json"
-            dropped = comparison.record(BUILD / "results" / file, results.RECORDED / file)
+            dropped = comparison.record(BUILD / "results" / file, RECORDED / file)
             if dropped:
                 print(f"{outcome.name}: numbers changed, so {dropped} draws of the old ones are gone")
         if outcome.status == "passed" and publish:

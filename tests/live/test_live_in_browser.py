@@ -15,7 +15,7 @@ from browsing import CHROMIUM, FLAGS, MARKS, ROOT, SCREENSHOTS, chromium, free_p
 from PIL import Image
 
 from r21d_lib.data import action_figures, video
-from r21d_lib.files import FIGURES
+from r21d_lib.suite.repository import FIGURES
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [*MARKS, pytest.mark.timeout(300)]

@@ -20,7 +20,11 @@ SAME = {"decord2": "decord"}
 def dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found = {}
-    for text in project["dependencies"]:
+    extras = project["optional-dependencies"]
+    (all_of_them,) = extras.pop("all")
+    assert all_of_them == f"{project['name']}[{','.join(extras)}]"
+    texts = [*project["dependencies"], *(text for its in extras.values() for text in its)]
+    for text in texts:
         requirement = Requirement(text)
         found.setdefault(SAME.get(requirement.name, requirement.name), requirement)
     return found

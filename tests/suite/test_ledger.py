@@ -8,7 +8,7 @@ from planted_studies import planted, write_study
 
 from r21d_lib import plots
 from r21d_lib.models.networks import PAPER_NAMES
-from r21d_lib.suite import ledger, results
+from r21d_lib.suite import ledger, repository, results
 from r21d_lib.suite.statistics import OPPOSITE, OTHER_SIZE, UNORDERED
 
 
@@ -16,7 +16,7 @@ from r21d_lib.suite.statistics import OPPOSITE, OTHER_SIZE, UNORDERED
 def own_results(tmp_path, monkeypatch):
     """Copies of the recorded numbers, as if the notebooks had just written them."""
     monkeypatch.setenv(results.RESULTS_VARIABLE, str(tmp_path))
-    for path in results.RECORDED.glob("*.json"):
+    for path in repository.RECORDED.glob("*.json"):
         (tmp_path / path.name).write_text(path.read_text())
     return tmp_path
 
@@ -45,7 +45,7 @@ def test_every_printed_number_that_can_be_counted_is_reproduced(own_results):
 
 
 def test_a_wrong_count_differs(own_results):
-    recorded = json.loads((results.RECORDED / "03_the_networks.json").read_text())
+    recorded = json.loads((repository.RECORDED / "03_the_networks.json").read_text())
     counts = {**recorded["values"]["parameters_16"], "r3d": 33_500_000}
     change(own_results, "03_the_networks", values__parameters_16=counts)
     table = ledger.of_numbers().set_index("what")

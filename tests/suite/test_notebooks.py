@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from r21d_lib.suite import comparison, copies, runner
+from r21d_lib.suite.repository import NOTEBOOK_FOLDER
 
-PATHS = sorted(runner.NOTEBOOK_FOLDER.glob("*.ipynb"))
+PATHS = sorted(NOTEBOOK_FOLDER.glob("*.ipynb"))
 
 
 def test_the_runner_knows_all_of_them():
@@ -111,7 +112,7 @@ def test_the_factorized_convolution_of_the_notebook_is_the_librarys():
 
     from r21d_lib.models.convolutions import Conv2Plus1d
 
-    path = runner.NOTEBOOK_FOLDER / "02_spatiotemporal_convolutions.ipynb"
+    path = NOTEBOOK_FOLDER / "02_spatiotemporal_convolutions.ipynb"
     cells = nbformat.read(path, as_version=4).cells
     source = next(c.source for c in cells if c.source.startswith("def conv2plus1d"))
     names = {"F": F}
