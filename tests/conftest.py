@@ -1,5 +1,6 @@
 """Fixtures: small real videos with known frames, a tiny data set in HMDB51's layout, shared clips."""
 
+import csv
 import dataclasses
 import os
 import shutil
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 from r21d_lib.cli.main import main
-from r21d_lib.data import video
+from r21d_lib.data import csv_lists, video
 from r21d_lib.data.lists import VideoList
+from r21d_lib.training import run_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -55,6 +57,29 @@ def copied(tiny_dataset, tmp_path) -> VideoList:
     """Return a copy of the tiny data set, to damage."""
     shutil.copytree(tiny_dataset.root, tmp_path / "videos")
     return dataclasses.replace(tiny_dataset, root=tmp_path / "videos")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_dataset, tmp_path_factory) -> Path:
+    """Return the tiny data set as `r21d prepare listed` makes one, for a recipe's `data`."""
+    folder = tmp_path_factory.mktemp("tiny_data")
+    rows = [(n, n.split("/")[0], "test" if "_3" in n else "train") for n in tiny_dataset.names]
+    with open(folder / "list.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("video", "class", "subset"), *rows])
+    csv_lists.make_folder([folder / "list.csv"], folder / "tiny", videos=tiny_dataset.root)
+    return folder / "tiny"
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch) -> Path:
+    """Return a folder that takes the place of build/, here and in the processes that a test starts."""
+    folder = tmp_path / "build"
+    monkeypatch.setenv("R21D_BUILD", str(folder))
+    for name, module in list(sys.modules.items()):
+        if name.startswith("r21d_lib.") and hasattr(module, "BUILD"):
+            monkeypatch.setattr(module, "BUILD", folder)
+    monkeypatch.setattr(run_folder, "RUNS", folder / "runs")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -197,18 +197,10 @@ def test_a_list_as_long_as_kinetics(tmp_path):
     assert time.perf_counter() - started < 10
 
 
-def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, monkeypatch):
+def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, build):
     """What the README tells people to do with their own videos."""
     from typer.testing import CliRunner
 
-    for module in (
-        "r21d_lib.cli.data",
-        "r21d_lib.training.run",
-        "r21d_lib.training.recipes",
-        "r21d_lib.data.catalog",
-    ):
-        monkeypatch.setattr(f"{module}.BUILD", tmp_path / "build")
-    monkeypatch.setattr("r21d_lib.training.run_folder.RUNS", tmp_path / "build" / "runs")
     rows = [
         (name, "fall" if i < 3 else "rise", 2 if i in (2, 5) else 1) for i, name in enumerate(NAMES)
     ]
@@ -222,7 +214,7 @@ def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, monkeypatc
     said = r21d("prepare", "listed", path, "--videos", files, "--name", "mine")
     assert "split 1: 4 training and 2 test videos" in said
     r21d("train", "small_scratch", "data=mine", "epochs=1", "batch_size=2", "width=4", "network=r3d")
-    (run,) = (tmp_path / "build" / "runs").iterdir()
+    (run,) = (build / "runs").iterdir()
     assert run.name == "small_scratch_mine_r3d_1epochs_split1_seed0"
     assert RunFolder.find(run.name).recipe().training.epochs == 1
     assert RunFolder.find("small_scratch_mine").recipe().width == 4

@@ -11,14 +11,14 @@ from r21d_lib.training import recipes
 from r21d_lib.training.run import run_many
 from r21d_lib.training.run_folder import RUNS, RunFolder
 
-TINY = ["epochs=2", "clips_per_epoch=64", "width=4", "clip_len=4", "resize=16,20", "crop=16"]
+TINY = ["epochs=2", "batch_size=2", "width=4", "clip_len=4", "resize=16,20", "crop=16", "num_clips=2"]
 
 
-@pytest.fixture(scope="module")
-def entries():
-    """Two short entries on ActionFigures, which is drawn and decoded where it is not yet."""
-    names = ("fr2d", "rmc3")
-    return [recipes.read("figures_race", [*TINY, "num_clips=2", f"network={n}"]) for n in names]
+@pytest.fixture
+def entries(build, tiny_data):
+    """Two short entries on the tiny data set."""
+    changes = [*TINY, f"data={tiny_data}"]
+    return [recipes.read("figures_race", [*changes, f"network={name}"]) for name in ("fr2d", "rmc3")]
 
 
 def test_the_folder_says_what_was_run():
@@ -27,12 +27,13 @@ def test_the_folder_says_what_was_run():
     assert RunFolder.of(recipe).path == RUNS / name
 
 
-def test_two_runs_never_share_a_folder(entries):
+def test_two_runs_never_share_a_folder():
+    recipe = recipes.read("figures_race")
     with pytest.raises(SettingsError, match="two of the recipes have one folder"):
-        run_many([entries[0], entries[0]])
+        run_many([recipe, recipe])
 
 
-def test_entries_side_by_side_give_the_numbers_of_each_alone(entries):
+def test_entries_side_by_side_give_the_numbers_of_each_alone(entries, build):
     finished = []
     both = run_many(entries, jobs=2, resume=False, test_curve=True, on_finish=finished.append)
     assert [finish.recipe.network for finish in both] == ["fr2d", "rmc3"]
@@ -40,11 +41,12 @@ def test_entries_side_by_side_give_the_numbers_of_each_alone(entries):
     for finish in both:
         assert list(finish.history["epoch"]) == [1, 2]
         assert finish.history["test_accuracy"].between(0, 1).all()
-        assert finish.scores.probabilities.shape[1:] == (2, 12)
+        assert finish.scores.probabilities.shape[1:] == (2, 2)
         numbers = finish.to_dict()
         assert numbers["video@1"] == pytest.approx(
             np.mean(list(numbers["per_class"].values())), abs=1e-3
         )
+    assert RunFolder.of(entries[0]).path.is_relative_to(build)
     (again,) = run_many(entries[:1], jobs=2, resume=False, test_curve=True)
     np.testing.assert_array_equal(again.scores.probabilities, both[0].scores.probabilities)
     # A finished one is not run again: it is read.

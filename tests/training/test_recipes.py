@@ -100,17 +100,8 @@ def test_less_than_an_epoch_is_one_of_fewer_clips():
     assert (fitted.epochs, fitted.clips_per_epoch) == (1, 40)
 
 
-def test_minutes_are_measured_said_and_kept(tiny_dataset, tmp_path, monkeypatch, capsys):
-    import csv
-
-    monkeypatch.setattr(recipes, "BUILD", tmp_path / "build")
-    with open(tmp_path / "list.csv", "w", newline="") as file:
-        rows = [(n, n.split("/")[0], "test" if "_3" in n else "train") for n in tiny_dataset.names]
-        csv.writer(file).writerows([("video", "class", "subset"), *rows])
-    from r21d_lib.data import csv_lists
-
-    csv_lists.make_folder([tmp_path / "list.csv"], tmp_path / "data", videos=tiny_dataset.root)
-    changes = [f"data={tmp_path / 'data'}", "network=r3d", "width=4", "batch_size=2"]
+def test_minutes_are_measured_said_and_kept(build, tiny_data, tmp_path, monkeypatch, capsys):
+    changes = [f"data={tiny_data}", "network=r3d", "width=4", "batch_size=2"]
     recipe = recipes.read("small_scratch", [*changes, "clips_per_epoch=1000", "epochs=5"])
     folder, _ = run.train_recipe(recipe, run=tmp_path / "run", minutes=0.05)
     said = capsys.readouterr().out

@@ -11,22 +11,21 @@ from r21d_lib.training import recipes
 from r21d_lib.training.run import run_many
 
 print("begun")
-root, cache = sys.argv[1:]
+root, cache, data = sys.argv[1:]
 action_figures.generate(root, clips_per_class=20, workers=2)
 videos = prepare(action_figures.load(root, part="train"), cache, size=(16, 20), workers=2)
-tiny = ["epochs=1", "clips_per_epoch=16", "width=4", "clip_len=4", "num_clips=1"]
-tiny += ["resize=16,20", "crop=16"]
+tiny = ["epochs=1", "batch_size=2", "width=4", "clip_len=4", "resize=16,20", "crop=16", f"data={data}"]
 entries = [recipes.read("figures_race", [*tiny, f"network={name}"]) for name in ("fr2d", "r3d")]
-epochs = run_many(entries, jobs=2, resume=False, on_epoch=lambda report: None)
-print(len(videos), len(epochs))
+finished = run_many(entries, jobs=2, on_epoch=lambda report: None)
+print(len(videos), len(finished))
 """
 
 
-def test_a_script_draws_decodes_and_trains_in_processes_as_it_stands(tmp_path):
+def test_a_script_draws_decodes_and_trains_in_processes_as_it_stands(tiny_data, build, tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "drawn"), str(tmp_path / "cache")],
+        [sys.executable, script, tmp_path / "drawn", tmp_path / "cache", tiny_data],
         capture_output=True,
         text=True,
         check=False,
