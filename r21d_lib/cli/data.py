@@ -124,7 +124,10 @@ def _prepare_listed(
     from r21d_lib import checkpoints
     from r21d_lib.data import csv_lists
 
-    folder = to or BUILD / "data" / (name or lists[0].stem)
+    name = name or lists[0].stem
+    if name != Path(name).name or name in (".", ".."):
+        raise SettingsError(f"{name!r} is no name but a place: give the folder with --to")
+    folder = to or BUILD / "data" / name
     classes = checkpoints.read_labels(labels) if labels else None
     counts = csv_lists.make_folder(lists, folder, videos=videos.expanduser(), test=test, labels=classes)
     for split, parts in counts.items():

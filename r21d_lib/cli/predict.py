@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ import typer
 from r21d_lib.cli import Panel
 from r21d_lib.cli.old_options import OldNamesCommand, network_name
 from r21d_lib.errors import CheckpointError, R21DError, SettingsError
-from r21d_lib.files import BUILD, whole_file
+from r21d_lib.files import BUILD, check_writable, whole_file
 
 if TYPE_CHECKING:
     from r21d_lib.prediction.prediction import Prediction
@@ -104,6 +104,8 @@ def predict(
         encoder(overlay)
         if len(found) > 1:
             raise SettingsError(f"{len(found)} overlays do not fit into {overlay}: give a folder")
+    tables = {".json": json_file, ".csv": csv_file, ".parquet": parquet}
+    _check_outputs(tables, overlay if into_file else None, found.values())
     names = _names(features)
     if names and not (json_file or parquet):
         raise SettingsError("features go into --json or --parquet: name a file, or use r21d features")
@@ -118,7 +120,9 @@ def predict(
             said = recognizer.predict(path, num_clips=clips, every=every, features=names)
             _print(said, long=len(said.starts) > clips or every is not None)
             if overlay is not None:
-                _write_overlay(said, path, overlay if into_file else overlay / f"{name}.mp4")
+                target = overlay if into_file else overlay / f"{name}.mp4"
+                _check_no_input(target, found.values())
+                _write_overlay(said, path, target)
         except R21DError as error:
             failed += 1
             typer.secho(f"error: {error}", err=True, fg="red")
@@ -185,6 +189,25 @@ def features(
     typer.echo(f"{to}: {written} files written, {there} were there, {failed} videos could not be read")
     if failed:
         raise typer.Exit(1)
+
+
+def _check_outputs(
+    tables: Mapping[str, Path | None], overlay: Path | None, videos: Iterable[Path]
+) -> None:
+    """Refuse, before anything is watched, outputs that would replace a video or cannot be written."""
+    for suffix, path in tables.items():
+        if path is not None and path.suffix != suffix:
+            raise SettingsError(
+                f"--{suffix[1:]} {path} is not named {suffix}: name the file to write so"
+            )
+    for path in filter(None, (*tables.values(), overlay)):
+        _check_no_input(path, videos)
+        check_writable(path)
+
+
+def _check_no_input(path: Path, videos: Iterable[Path]) -> None:
+    if path.exists() and any(video.exists() and path.samefile(video) for video in videos):
+        raise SettingsError(f"{path} is one of the videos: write to another place")
 
 
 def _names(features: str | None) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ each video was cut from.
 """
 
 import csv
-import os
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +14,7 @@ from pathlib import Path
 from r21d_lib.data import lists as listed
 from r21d_lib.data.lists import OFFICIAL_CODES, SPLITS, Part, VideoList
 from r21d_lib.errors import DatasetError
-from r21d_lib.files import whole_file
+from r21d_lib.files import whole_file, whole_folder
 
 _VIDEO_COLUMNS = ("video", "org_video")
 _CLASS_COLUMNS = ("label_name", "class", "label")
@@ -53,7 +51,7 @@ def make_folder(
 
     Args:
         lists: files of rows.
-        to: the folder to make; one that a former call made is replaced.
+        to: the folder to make; one that a former call made, and that holds nothing else, is replaced.
         videos: the folder that relative names start from.
         test: further lists, whose videos are for testing.
         labels: class names in the order of the labels; needed where classes are numbers.
@@ -63,9 +61,8 @@ def make_folder(
 
     Raises:
         DatasetError: naming the file and line that is wrong.
+        SettingsError: if `to` holds anything that no former call put there.
     """
-    if to.exists() and not (to / "classes.txt").is_file():
-        raise DatasetError(f"{to} exists and is no data set: choose another name or folder")
     rows: dict[str, _Video] = {}
     for file in lists:
         _read(file, "train", rows)
@@ -81,32 +78,39 @@ def make_folder(
     splits = _splits(rows)
     names = _names(rows, classes, videos)
 
-    fresh = to.with_name(f".{to.name}.unfinished")
-    shutil.rmtree(fresh, ignore_errors=True)
     try:
-        for name, source in names.items():
-            link = fresh / "videos" / name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(source)
-        of_name = dict(zip(rows, names, strict=True))
-        counts = {}
-        for split, parts in splits.items():
-            renamed = {of_name[video]: part for video, part in parts.items()}
-            listed.write_split(fresh, split, classes, renamed)
-            counts[split] = Counter(parts.values())
-        starts = {of_name[name]: video.starts for name, video in rows.items() if video.starts}
-        if starts:
-            rows_of_starts = ((name, start) for name, its in starts.items() for start in its)
-            _write_table(fresh / _STARTS, "start_frm", rows_of_starts)
-        groups = [(of_name[name], video.group) for name, video in rows.items() if video.group]
-        if groups:
-            _write_table(fresh / _GROUPS, "group", groups)
-        shutil.rmtree(to, ignore_errors=True)
-        os.replace(fresh, to)
+        with whole_folder(to) as fresh:
+            counts = _write(fresh, classes, rows, names, splits)
     except OSError as error:
         raise DatasetError(f"{to} cannot be written ({error}): choose another folder") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    return counts
+
+
+def _write(
+    folder: Path,
+    classes: tuple[str, ...],
+    rows: Mapping[str, _Video],
+    names: Mapping[str, Path],
+    splits: Mapping[int, Mapping[str, Part]],
+) -> dict[int, Counter[Part]]:
+    """Write links, lists, starts and groups; return how many videos each part of a split has."""
+    for name, source in names.items():
+        link = folder / "videos" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(source)
+    of_name = dict(zip(rows, names, strict=True))
+    counts = {}
+    for split, parts in splits.items():
+        renamed = {of_name[video]: part for video, part in parts.items()}
+        listed.write_split(folder, split, classes, renamed)
+        counts[split] = Counter(parts.values())
+    starts = {of_name[name]: video.starts for name, video in rows.items() if video.starts}
+    if starts:
+        rows_of_starts = ((name, start) for name, its in starts.items() for start in its)
+        _write_table(folder / _STARTS, "start_frm", rows_of_starts)
+    groups = [(of_name[name], video.group) for name, video in rows.items() if video.group]
+    if groups:
+        _write_table(folder / _GROUPS, "group", groups)
     return counts
 
 

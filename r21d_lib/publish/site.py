@@ -9,11 +9,9 @@ import base64
 import gzip
 import html
 import json
-import os
 import re
 import shutil
 import string
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from r21d_lib.checkpoints import Card
 from r21d_lib.data import action_figures, video
 from r21d_lib.data.action_figures.generation import Subset
 from r21d_lib.errors import SettingsError, few
-from r21d_lib.files import BUILD
+from r21d_lib.files import BUILD, whole_folder
 from r21d_lib.models.networks import PAPER_NAMES
 from r21d_lib.publish import export, web_packages
 from r21d_lib.publish.web_packages import MATHJAX, ONNXRUNTIME, REQUIREJS, WIDGETS
@@ -35,7 +33,6 @@ from r21d_lib.suite.runner import NOTEBOOKS
 
 SOURCES = Path(__file__).parent / "static" / "site"
 EXECUTED = BUILD / "executed"
-MARKER = "r21d_site.json"  # what tells a site that may be replaced from any other folder
 # A page keeps the network as text, which browsers limit to about half a gigabyte.
 _MOST_NETWORK_MB = 300
 # People whom no split of ActionFigures shows: the shipped network was not trained on them.
@@ -86,7 +83,7 @@ def build(
     """Build the site, whole or not at all; an earlier one in the same place is replaced.
 
     Args:
-        to: the folder; it must be new, empty or an earlier site.
+        to: the folder; it must be new, empty or an earlier site to which nothing was added.
         checkpoint: the network of the live page: "figures", or whatever `checkpoints.load` takes.
         vendor: a node_modules folder with the packages of `web_packages`; None lets npm fetch them.
         notebooks: files to show; None takes the executed copies of `r21d reproduce`, and the published
@@ -102,17 +99,13 @@ def build(
         CheckpointError: if the checkpoint does not load.
     """
     to = Path(to)
-    if to.exists() and not (to / MARKER).is_file() and (not to.is_dir() or any(to.iterdir())):
-        raise SettingsError(f"{to} holds something else than a site: choose a new folder")
     if notebooks is None:
         files = [EXECUTED / f"{name}.ipynb" for name in NOTEBOOKS]
         notebooks = [file if file.is_file() else NOTEBOOK_FOLDER / file.name for file in files]
     _check_copies(notebooks, allow_drift=allow_drift)
-    to.parent.mkdir(parents=True, exist_ok=True)
     vendor = None if vendor is None else Path(vendor)
-    with tempfile.TemporaryDirectory(prefix=".site", dir=to.parent) as beside:
-        folder = Path(beside) / "site"
-        (folder / "vendor").mkdir(parents=True)
+    with whole_folder(to) as folder:
+        (folder / "vendor").mkdir()
         (folder / "notebooks").mkdir()
         for file in _AS_THEY_ARE:
             shutil.copyfile(SOURCES / file, folder / file)
@@ -123,10 +116,6 @@ def build(
         pages = _write_notebooks(folder / "notebooks", notebooks)
         _write_live_page(folder, checkpoint, vendor)
         _write_index(folder, pages)
-        (folder / MARKER).write_text(json.dumps([page.name for page in pages]) + "\n")
-        if to.exists():
-            os.replace(to, Path(beside) / "old") if any(to.iterdir()) else to.rmdir()
-        os.replace(folder, to)
     return pages
 
 

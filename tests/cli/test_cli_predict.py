@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import av
@@ -217,3 +218,34 @@ def test_real_clips(shared_data):
     assert (status, "error" in err) == (0, False)
     assert out.count(" frames, ") == 5
     assert "unnamed_hmdb51_48_frames.avi: 48 frames" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--overlay", "golf.avi"], "golf.avi is one of the videos"),
+        (["--overlay", "link.avi"], "link.avi is one of the videos"),
+        (["--overlay", "."], "golf.avi.mp4 is one of the videos"),
+        (["--json", "golf.avi"], "golf.avi is not named .json"),
+        (["--csv", "other.avi"], "other.avi is not named .csv"),
+        (["--csv", "notes.md/answers.csv"], "cannot be written"),
+        (["--parquet", "more.parquet"], "more.parquet cannot be written (it is a folder)"),
+    ],
+)
+def test_outputs_never_replace_a_video_and_are_tried_first(
+    folder, tmp_path, monkeypatch, arguments, message
+):
+    for name in ("golf.avi", "golf.avi.mp4", "other.avi"):
+        shutil.copy(folder / "golf.avi", tmp_path / name)
+    (tmp_path / "notes.md").write_text("a file")
+    (tmp_path / "more.parquet").mkdir()
+    (tmp_path / "link.avi").symlink_to(tmp_path / "golf.avi")
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    monkeypatch.chdir(tmp_path)
+    videos = ["golf.avi", *(["golf.avi.mp4"] if "avi.mp4" in message else [])]
+    status, out, err = r21d("predict", *videos, *arguments)
+    assert status in (1, 2)
+    assert message in err
+    if "avi.mp4" not in message:
+        assert not out, "a video was watched before the outputs were tried"
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before

@@ -11,7 +11,7 @@ from r21d_lib.data.cache import prepare
 from r21d_lib.data.catalog import open_videos
 from r21d_lib.data.clips import ClipSettings
 from r21d_lib.data.sampling import TestClips
-from r21d_lib.errors import DatasetError
+from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.training import run as runs
 from r21d_lib.training.run_folder import RunFolder
 
@@ -171,11 +171,16 @@ def test_a_label_that_the_file_of_labels_does_not_have(files, tmp_path):
 
 def test_a_folder_that_is_something_else_is_not_replaced(files, tmp_path):
     path = write(tmp_path / "l.csv", HEADER, GOOD)
-    with pytest.raises(DatasetError, match="exists and is no data set"):
+    (files / "classes.txt").write_text("fall\nrise\n")  # does not make it one of ours
+    with pytest.raises(SettingsError, match="which r21d did not put there: choose another folder"):
         csv_lists.make_folder([path], files, videos=files)
     assert len(list(files.rglob("*.avi"))) == 6
     csv_lists.make_folder([path], tmp_path / "mine", videos=files)
     csv_lists.make_folder([path], tmp_path / "mine", videos=files)  # its own, again
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(SettingsError, match=r"holds notes\.txt, which r21d did not put there"):
+        csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 
 
 def test_a_list_as_long_as_kinetics(tmp_path):

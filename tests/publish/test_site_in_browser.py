@@ -16,6 +16,7 @@ from r21d_lib import checkpoints
 from r21d_lib.data import action_figures, video
 from r21d_lib.data.clips import resize, to_network
 from r21d_lib.errors import SettingsError
+from r21d_lib.files import whole_folder
 from r21d_lib.publish import site, web_packages
 
 pytestmark = [*browsing.MARKS, pytest.mark.timeout(300)]
@@ -88,10 +89,8 @@ def folder(material):
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
     nbformat.write(notebook, material / "99_test.ipynb")
-    earlier = material / "site"
-    earlier.mkdir()
-    for name in (site.MARKER, "stale.html"):
-        (earlier / name).write_text("{}")
+    with whole_folder(material / "site") as earlier:
+        (earlier / "stale.html").write_text("of an earlier site")
     site.build(material / "site", notebooks=[material / "99_test.ipynb"])
     assert not (material / "site" / "stale.html").exists()
     assert [path.name for path in material.iterdir() if path.name.startswith(".")] == []
@@ -280,6 +279,6 @@ def test_an_executed_notebook_shows_formulas_and_widgets_offline(page, address, 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(SettingsError, match="holds something else than a site: choose a new folder"):
+    with pytest.raises(SettingsError, match=r"holds letter\.txt, which r21d did not put there"):
         site.build(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
