@@ -212,10 +212,17 @@ def _splits(rows: Mapping[str, _Video]) -> dict[int, dict[str, Part]]:
 def _names(rows: Mapping[str, _Video], classes: Sequence[str], root: Path) -> dict[str, Path]:
     """Return "class/file" for each video, and where the file is."""
     names: dict[str, Path] = {}
+    places: dict[tuple[int, int], str] = {}  # of files, whatever they are called
     for listed_name, video in rows.items():
         source = (root / listed_name).resolve()
         if not source.is_file():
             raise DatasetError(f"{video.place}: there is no video {source}: check --videos")
+        status = source.stat()
+        before = places.setdefault((status.st_dev, status.st_ino), video.place)
+        if before != video.place:
+            raise DatasetError(
+                f"{video.place}: {listed_name} is the file of {before}, too: list it once"
+            )
         label = _class_name(video, classes)
         flat = f"{label}/{source.name}"
         if flat in names:  # another folder's file of the same name

@@ -169,6 +169,24 @@ def test_a_label_that_the_file_of_labels_does_not_have(files, tmp_path):
         csv_lists.make_folder([path], tmp_path / "mine", videos=files, labels=["fall", "rise"])
 
 
+@pytest.mark.parametrize("spelling", ["dots", "absolute", "link", "hard link"])
+def test_a_file_is_listed_once_however_it_is_spelled(files, tmp_path, spelling):
+    """Else a network could be tested on what it has learnt from."""
+    other = {
+        "dots": f"./{NAMES[0]}",
+        "absolute": str(files / NAMES[0]),
+        "link": "link.avi",
+        "hard link": "hard.avi",
+    }[spelling]
+    if spelling == "link":
+        (files / other).symlink_to(files / NAMES[0])
+    elif spelling == "hard link":
+        (files / other).hardlink_to(files / NAMES[0])
+    path = write(tmp_path / "l.csv", HEADER, [*GOOD, (other, "fall", "test")])
+    with pytest.raises(DatasetError, match=r"line 4: it is the file of .*line 2, too: list it once"):
+        csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+
+
 def test_a_folder_that_is_something_else_is_not_replaced(files, tmp_path):
     path = write(tmp_path / "l.csv", HEADER, GOOD)
     (files / "classes.txt").write_text("fall\nrise\n")  # does not make it one of ours
