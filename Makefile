@@ -1,16 +1,20 @@
 # make run   runs every notebook on this computer and checks the numbers
 # make bench runs the benchmarks that this machine can, in about 15 minutes
-# make test  runs the tests; make lab opens JupyterLab; make check lints; make clean removes build/
+# make test  runs the tests in a few minutes; make test-all also the slow ones: all notebooks, full scale
+# make lab   opens JupyterLab; make check lints; make clean removes build/
 # Each makes .venv on first use (about 6 GB, most of it torch; half a minute to a few minutes).
 PY ?= python3
 V := .venv/bin
-.PHONY: run test bench lab check setup clean
+.PHONY: run test test-all bench lab check setup clean
 
 run: .venv/ok
 	$(V)/r21d reproduce
 
 test: .venv/ok
-	$(V)/python -m pytest
+	$(V)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile
+
+test-all: .venv/ok
+	$(V)/python -m pytest --durations=30
 
 bench: .venv/ok
 	$(V)/python benchmarks/run_all.py
