@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from r21d_lib.plots.style import (
@@ -41,13 +42,11 @@ def training_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
         colour, marker = _RUN_STYLES[index % len(_RUN_STYLES)]
         style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4}
         left.plot(history["epoch"], history["loss"], label=name, **style)
-        training = f"{name}, training" if held_out else name
-        right.plot(history["epoch"], history["train_accuracy"], label=training, **style)
+        right.plot(history["epoch"], history["train_accuracy"], **style)
         if "validation_accuracy" in history:
             right.plot(
                 history["epoch"],
                 history["validation_accuracy"],
-                label=f"{name}, held out",
                 linestyle="--",
                 **style,
             )
@@ -58,8 +57,11 @@ def training_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.3)
-        ax.legend()
         open_axes(ax)
+    left.legend()
+    if held_out:
+        lines = [Line2D([], [], color="black", linestyle=style) for style in ("-", "--")]
+        right.legend(lines, ["training clips", "held-out videos"])
     return figure
 
 
