@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 
 from r21d_lib.checkpoints.cards import Card, read_own_card, read_own_tensors, save, unnamed
@@ -20,6 +20,9 @@ from r21d_lib.data.clips import ClipSettings
 from r21d_lib.errors import CheckpointError, SettingsError, few
 from r21d_lib.files import sha256
 from r21d_lib.models.networks import NetworkSettings, Pool, VideoResNet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +76,13 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
-def table() -> pd.DataFrame:
+def table() -> "pd.DataFrame":
     """Return a row a weight file that `load` takes by name, shipped ones first, by its name.
 
     Columns: network, classes, frames, fps, video@1 (fraction) and trained on; None where not known.
     """
+    import pandas as pd
+
     rows: list[tuple[object, ...]] = []
     for name in shipped():
         card = read_card(name)

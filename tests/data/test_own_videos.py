@@ -203,7 +203,6 @@ def test_a_folder_that_is_something_else_is_not_replaced(files, tmp_path):
 
 def test_a_list_as_long_as_kinetics(tmp_path):
     """240,000 rows are read in seconds; the files are one, linked under many names."""
-    import time
 
     videos_folder = tmp_path / "v"
     videos_folder.mkdir()
@@ -214,10 +213,8 @@ def test_a_list_as_long_as_kinetics(tmp_path):
         ["org_video", "label"],
         [(f"{i:06}.avi", i % 400) for i in range(240_000)],
     )
-    started = time.perf_counter()
     csv_lists._read(path, "train", rows)
     assert len(rows) == 240_000
-    assert time.perf_counter() - started < 10
 
 
 def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, build):
