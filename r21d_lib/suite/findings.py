@@ -294,6 +294,7 @@ BLOCKS = {
     "race_table": race_table,
     "real_videos": real_videos,
     "starts": starts,
+    "budgets": lambda: of_budgets(ledger.budgets()),
     "shipped_checkpoint": shipped_checkpoint,
 }
 
