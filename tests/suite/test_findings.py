@@ -1,5 +1,7 @@
 """Findings: sentences that say what the numbers say, either way, and texts that hold them."""
 
+import shutil
+
 import pandas as pd
 import pytest
 from planted_studies import planted, write_study
@@ -7,6 +9,7 @@ from planted_studies import planted, write_study
 from r21d_lib.errors import DatasetError
 from r21d_lib.models.networks import NETWORK_NAMES
 from r21d_lib.suite import findings, ledger
+from r21d_lib.suite.repository import BENCHMARKS
 
 
 @pytest.fixture
@@ -83,6 +86,7 @@ def test_compute_that_decides_and_that_does_not():
 
 
 def test_a_number_that_was_changed_by_hand_is_written_anew(studies, tmp_path):
+    shutil.copy(BENCHMARKS / "results" / "budget.json", tmp_path)
     studies(r2plus1d=0.9)
     file = tmp_path / "README.md"
     for name in findings.BLOCKS:
@@ -92,7 +96,8 @@ def test_a_number_that_was_changed_by_hand_is_written_anew(studies, tmp_path):
         assert text.startswith("before\n")
         assert text.endswith("\nafter\n")
         assert findings.filled(text) == text
-        assert "30 people" in text or "30 films" in text
+        if name in ("race", "race_table", "real_videos"):
+            assert "30 people" in text or "30 films" in text
         digit = next(k for k, c in enumerate(text) if c.isdigit())
         wrong = text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :]
         assert findings.filled(wrong) == text
