@@ -99,6 +99,7 @@ def r21d(place):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_all_of_it(place, r21d, monkeypatch):
     said = r21d("prepare", "hmdb51", place / "hmdb51_org.zip")

@@ -143,6 +143,7 @@ def test_widgets_still_redraw_after_all_cells_have_run(notebook):
 
 
 @pytest.mark.notebooks
+@pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_all_run_and_agree_with_the_recorded_numbers():
     outcomes = runner.reproduce(progress=False)

@@ -12,7 +12,7 @@ from browsing import ALL_RAN, IDLE, MARKS, ROOT, SCREENSHOTS, chromium, free_por
 from r21d_lib.plots.widgets import FIGURE_CLASS, SLIDER_CLASS
 from r21d_lib.suite.runner import NOTEBOOKS
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.slow]
 
 # With the least number of controls that move in each; those of a picture of one frame cannot.
 CONTROLS = {"00": 1, "02": 7, "03": 2, "04": 2, "07": 6, "08": 2, "09": 2}

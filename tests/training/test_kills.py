@@ -49,6 +49,7 @@ def command(videos, folder, run, limit=0):
     return [sys.executable, "-c", TRAIN, *map(str, arguments), *CHANGES]
 
 
+@pytest.mark.slow
 def test_kills_at_ten_random_moments_change_no_bit(tiny_dataset, tmp_path):
     subprocess.run(command(tiny_dataset, tmp_path, "straight"), check=True, timeout=300)
     moments = random.Random(1)
