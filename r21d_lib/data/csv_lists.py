@@ -220,9 +220,7 @@ def _names(rows: Mapping[str, _Video], classes: Sequence[str], root: Path) -> di
         status = source.stat()
         before = places.setdefault((status.st_dev, status.st_ino), video.place)
         if before != video.place:
-            raise DatasetError(
-                f"{video.place}: {listed_name} is the file of {before}, too: list it once"
-            )
+            raise DatasetError(f"{video.place}: it is the file of {before}, too: list it once")
         label = _class_name(video, classes)
         flat = f"{label}/{source.name}"
         if flat in names:  # another folder's file of the same name

@@ -74,6 +74,7 @@ def test_numbers_are_written_with_where_they_come_from(timing, tmp_path, monkeyp
     assert {"machine", "commit", "torch", "date"} <= set(content["provenance"])
 
 
+@pytest.mark.slow
 def test_training_gpu_needs_nothing_but_torch_torchvision_and_numpy(tmp_path):
     script = BENCHMARKS / "training_gpu.py"
     few = ("--device", "cpu", "--tiny", "--steps", 1, "--rounds", 1, "--workers", 0)
