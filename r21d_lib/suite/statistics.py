@@ -21,17 +21,13 @@ from r21d_lib.evaluation.intervals import (
     bootstrap,
     difference_interval,
 )
-from r21d_lib.evaluation.scores import (
-    Scores,
-    clip_accuracy,
-    hits_by_group,
-    per_class,
-    video_accuracy,
-)
+from r21d_lib.evaluation.scores import Scores, hits_by_group
 from r21d_lib.models import counting
 from r21d_lib.models.networks import PAPER_NAMES
 from r21d_lib.suite import results
 from r21d_lib.training.recipes import Recipe
+from r21d_lib.training.run import reached, read_history
+from r21d_lib.training.run_folder import RunFolder
 
 # How a difference here relates to the printed one. The last is of a pair that was printed as equal.
 SAME, OTHER_SIZE = "same direction and size", "same direction, other size"
@@ -340,20 +336,12 @@ def _read_run(folder: Path) -> _Run:
     network, training = record["network"], record["training"]
     settings = {key: value for key, value in training.items() if key not in ("seed", "learning_rate")}
     scores = Scores.load(scores_files[0])
-    history = pd.read_csv(folder / "metrics.csv").rename(
-        columns={"validation_accuracy": "test_accuracy"}
-    )
-    of_groups, table = hits_by_group(scores), per_class(scores)
-    curves = [name for name in ("loss", "train_accuracy", "test_accuracy") if name in history]
+    of_groups = hits_by_group(scores)
     row = {
         "network": network if isinstance(network, str) else network["name"],
         "seed": training["seed"],
-        "clip@1": round(clip_accuracy(scores), 4),
-        "video@1": round(video_accuracy(scores), 4),
-        "minutes": round(float(history["seconds"].sum()) / 60, 2),
         "hits": of_groups["right"].tolist(),
-        "per_class": dict(zip(table["class"], table["accuracy"].round(4).tolist(), strict=True)),
-        **{name: [round(float(v), 4) for v in history[name]] for name in curves},
+        **reached(read_history(RunFolder(folder)), scores),
     }
     groups = {str(name): int(count) for name, count in of_groups["videos"].items()}
     return _Run(folder, row, groups, training["learning_rate"], {**settings, "clips": record["clips"]})

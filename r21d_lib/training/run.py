@@ -43,17 +43,31 @@ class Finish:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values, for JSON."""
-        table = per_class(self.scores)
-        curves = [c for c in ("loss", "train_accuracy", "test_accuracy") if c in self.history]
-        return {
-            "network": self.recipe.network,
-            "seed": self.recipe.training.seed,
-            "clip@1": round(clip_accuracy(self.scores), 4),
-            "video@1": round(video_accuracy(self.scores), 4),
-            "minutes": round(float(self.history["seconds"].sum()) / 60, 2),
-            "per_class": dict(zip(table["class"], table["accuracy"].round(4), strict=True)),
-            **{curve: [round(float(v), 4) for v in self.history[curve]] for curve in curves},
-        }
+        of_run = {"network": self.recipe.network, "seed": self.recipe.training.seed}
+        return of_run | reached(self.history, self.scores)
+
+
+def reached(history: pd.DataFrame, scores: Scores) -> dict[str, Any]:
+    """Return what a run reached as plain values: clip@1, video@1, minutes, per_class and its curves.
+
+    Args:
+        history: as of a `Finish`.
+        scores: of the test videos.
+    """
+    table = per_class(scores)
+    curves = [name for name in ("loss", "train_accuracy", "test_accuracy") if name in history]
+    return {
+        "clip@1": round(clip_accuracy(scores), 4),
+        "video@1": round(video_accuracy(scores), 4),
+        "minutes": round(float(history["seconds"].sum()) / 60, 2),
+        "per_class": dict(zip(table["class"], table["accuracy"].round(4).tolist(), strict=True)),
+        **{name: [round(float(v), 4) for v in history[name]] for name in curves},
+    }
+
+
+def read_history(folder: RunFolder) -> pd.DataFrame:
+    """Return the history of a run whose validation videos were the test videos, as of a `Finish`."""
+    return folder.metrics().rename(columns={"validation_accuracy": "test_accuracy"})
 
 
 def train_recipe(
@@ -167,8 +181,7 @@ def run_one(
         num_clips=recipe.num_clips,
         progress=progress,
     )
-    history = folder.metrics().rename(columns={"validation_accuracy": "test_accuracy"})
-    return Finish(recipe, history, scores)
+    return Finish(recipe, read_history(folder), scores)
 
 
 def run_many(

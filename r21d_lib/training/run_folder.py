@@ -40,6 +40,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._begun: dict[str, Any] = {}  # by `begin`: what recipe.json holds
 
     @classmethod
     def of(cls, recipe: Recipe) -> "RunFolder":
@@ -147,12 +148,12 @@ class RunFolder:
                 f"the network has {network.settings.num_classes} classes and {videos.name} has "
                 f"{len(classes)}: build or load it for these classes"
             )
-        self.begun = {
+        self._begun = {
             "recipe": recipe.to_dict(),
             "network": asdict(network.settings),
             "data": {"name": videos.name, "videos": len(videos), "classes": list(classes)},
         }
-        self.begun = json.loads(json.dumps(self.begun))  # tuples become lists, as in the file
+        self._begun = json.loads(json.dumps(self._begun))  # tuples become lists, as in the file
         try:
             if fresh:
                 self._clear()
@@ -164,7 +165,7 @@ class RunFolder:
                     "start anew (--fresh, resume=False)"
                 )
             with whole_file(self.path / _RECIPE) as partial:
-                partial.write_text(json.dumps(self.begun, indent=2) + "\n")
+                partial.write_text(json.dumps(self._begun, indent=2) + "\n")
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -177,7 +178,7 @@ class RunFolder:
 
     def _check_same(self, there: Mapping[str, Any]) -> None:
         """Refuse a folder that holds the run of another recipe, naming what differs."""
-        here, begun = _flat(self.begun), _flat(there)
+        here, begun = _flat(self._begun), _flat(there)
         different = [f"{key} {begun.get(key)}" for key in here if here[key] != begun.get(key)]
         if different:
             raise SettingsError(
@@ -206,8 +207,8 @@ class RunFolder:
         from safetensors import SafetensorError
 
         row = history[-1]
-        recipe, data = Recipe.from_dict(self.begun["recipe"]), self.begun["data"]
-        training = {**self.begun["recipe"]["training"], "data": data["name"]}
+        recipe, data = Recipe.from_dict(self._begun["recipe"]), self._begun["data"]
+        training = {**self._begun["recipe"]["training"], "data": data["name"]}
         card = checkpoints.Card(
             network=network.settings,
             clips=recipe.clips,
