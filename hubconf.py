@@ -7,7 +7,7 @@ Each takes the arguments of `r21d_lib.models.networks.build_network` after name 
 
 import r21d_lib.models.networks as _networks
 
-dependencies = ["torch", "torchvision", "numpy", "safetensors", "tqdm"]
+dependencies = ["torch", "numpy", "safetensors", "tqdm"]
 
 
 def _entry_point(network: str):

@@ -6,7 +6,7 @@ frames, 128 x 171; then random crop, flip and normalisation in the loop's own pr
 (clips.to_network). The database of this project is filled once before; what that takes is printed as
 well. Last comes the processor time that each needs in one process, which other work on the machine
 disturbs less. The readers take turns, and a ratio is the median of the ratios by round. Results go to
-benchmarks/results/data.json.
+benchmarks/results/data.json, by processor and instruction set.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from r21d_lib.data import frame_store
 from r21d_lib.data import video as videos
 from r21d_lib.data.cache import prepare
 from r21d_lib.data.clips import ClipSettings, random_start, resize, seeded_generator, to_network
@@ -141,11 +142,16 @@ def read_batch(clips: Dataset) -> list[Tensor]:
 
 
 def work(datasets: Mapping[str, Dataset], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of processor time of one batch, by reader, and of what follows for all."""
+    """Return the seconds of processor time of one batch, by reader, and of single stages."""
     functions: dict[str, Callable[[], object]] = {
         n: partial(read_batch, d) for n, d in datasets.items()
     }
     batch = read_batch(datasets[OURS[-1]])
+    pictures = frame_store.encode(torch.cat(batch), 90)
+    room = np.empty_like(batch[0][0].numpy())
+    functions["decode its JPEG frames"] = lambda: [
+        frame_store._decode_jpeg(picture, room) for picture in pictures
+    ]
     functions["stack to a batch"] = partial(torch.stack, batch)
     functions["crop, flip, normalise"] = partial(
         to_network, torch.stack(batch), SETTINGS, random=seeded_generator(0)
@@ -238,7 +244,7 @@ def main() -> None:
     print("processor time in one process, milliseconds a clip")
     for name, value in milliseconds.items():
         print(f"{name:32}{value:>11.2f} {f'{less[name]:.2f}' if name in less else '':>18}")
-    timing.write(
+    timing.write_here(
         "data",
         {
             "files": frames,

@@ -76,7 +76,8 @@ class Sqlite(Form):
 
     def write(self, number, frames):
         encoded = frame_store.encode(torch.from_numpy(frames), self.quality)
-        video = frame_store.StoredVideo(str(number), *SIZE, self.quality, 0, 0, encoded)
+        kept = frame_store.Frames(self.path.parent, encoded)
+        video = frame_store.StoredVideo(str(number), *SIZE, self.quality, 0, 0, kept)
         frame_store.write(self.path, [video])
 
     def read(self, number, start, length):

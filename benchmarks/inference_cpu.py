@@ -1,19 +1,27 @@
-"""How fast is a clip scored on this processor, against torchvision and against what it can do at most?
+"""How fast is a clip scored on this processor, against its peers and against what it can do at most?
 
-    python benchmarks/inference_cpu.py            # about three minutes
-    python benchmarks/inference_cpu.py --rounds 2
+    python benchmarks/inference_cpu.py            # natively, then as with AVX2 alone: eight minutes
+    python benchmarks/inference_cpu.py --rounds 2 --isa native
 
-R(2+1)D-18 on clips of 16 frames at 112 x 112, batches of 1 and 5: this project's network through
-`inference.optimized` against torchvision's r2plus1d_18 in eval as documented, in turns (A B C A B C)
-in one process. The ceiling is measured in the same turns: each of torchvision's convolutions by
-itself, in the fastest of the layouts that torch has for it. onnxruntime takes part where it is
-installed. Results go to benchmarks/results/inference_cpu.json.
+R(2+1)D-18 on clips of 16 frames at 112 x 112, batches of 1 and 5, in turns (A B C A B C) in one
+process: torchvision's r2plus1d_18 in eval as documented; onnxruntime and OpenVINO with that network
+as ONNX, where they are installed; this project's network through `fast.optimized`, by the engine
+that it chooses and by torch's alone. What computes in bfloat16 takes part where the processor has its
+units. The ceiling is measured in the same turns, in each precision: every convolution by itself, in
+the fastest of the layouts that torch has for it. AVX2 is imitated by the variables that torch, oneDNN
+and so OpenVINO read. The first answer, from a network to its logits, is timed in two processes of their
+own: where nothing was measured before, and where it was. Results go to
+benchmarks/results/inference_cpu.json, by processor and instruction set, with the machine's load.
 """
 
 import argparse
 import importlib.util
 import io
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,20 +31,24 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from r21d_lib.models.fast import FastNetwork, optimized
+from r21d_lib.models.fast import Engine, FastNetwork, Precision, bfloat16_gain, has_openvino, optimized
+from r21d_lib.models.measured import CACHE_VARIABLE
 from r21d_lib.models.networks import VideoResNet, build_network
 
 FRAMES, SIDE, CLASSES = 16, 112, 400
 FLOPS_PER_PRODUCT = 2
+ISAS = {"native": {}, "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}
+Scorer = Callable[[Tensor], object]
 
 
 class Layer:
     """One convolution and the layouts that torch can run it in; all give the same maps."""
 
-    def __init__(self, convolution: nn.Conv3d, shape: torch.Size) -> None:
-        weight, bias = convolution.weight.detach(), torch.zeros(convolution.out_channels)
+    def __init__(self, convolution: nn.Conv3d, shape: torch.Size, dtype: torch.dtype) -> None:
+        weight = convolution.weight.detach().to(dtype)
+        bias = torch.zeros(convolution.out_channels, dtype=dtype)
         padding, stride = list(convolution.padding), list(convolution.stride)
-        maps = torch.randn(shape)
+        maps = torch.randn(shape).to(dtype)
         last = maps.contiguous(memory_format=torch.channels_last_3d)
         self.layouts: dict[str, Callable[[], Tensor]] = {}
         place = (bias, stride, padding)
@@ -91,12 +103,14 @@ class Ceiling:
     Clip by clip, as maps of more clips cost more: Linux is asked for their memory each time.
     """
 
-    def __init__(self, network: nn.Module, clips: Tensor, rounds: int = 3) -> None:
+    def __init__(
+        self, network: nn.Module, clips: Tensor, dtype: torch.dtype = torch.float32, rounds: int = 3
+    ) -> None:
         self.clips = len(clips)
         self.runs: list[tuple[Callable[[], Tensor], int]] = []
         self.table: list[dict[str, object]] = []
         for convolution, shape, times in layers(network, clips[:1]):
-            layer = Layer(convolution, shape)
+            layer = Layer(convolution, shape, dtype)
             seconds = timing.paired(layer.layouts, rounds)
             best = min(seconds, key=lambda name: min(seconds[name]))
             self.runs.append((layer.layouts[best], times))
@@ -118,81 +132,151 @@ class Ceiling:
                 run()
 
 
-def onnx_session(network: nn.Module, clips: Tensor) -> Callable[[], object] | None:
-    """Return a run of the network in onnxruntime, or None where that is not installed."""
-    if not all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx", "onnxscript")):
-        return None
-    import onnxruntime
+def peers(network: nn.Module, precisions: list[Precision]) -> dict[str, Scorer]:
+    """Return what else scores the network's ONNX file, by name, of what is installed."""
+    if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
+        return {}
+    file, found = io.BytesIO(), dict[str, Scorer]()
+    example = torch.randn(2, 3, FRAMES, SIDE, SIDE)
+    shapes = ({0: torch.export.Dim("clips")},)
+    torch.onnx.export(network, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False).save(file)
+    if importlib.util.find_spec("onnxruntime"):
+        import onnxruntime
 
-    file = io.BytesIO()
-    program = torch.onnx.export(network, (clips,), dynamo=True, verbose=False)
-    program.save(file)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(file.getvalue(), options)
-    feed = {session.get_inputs()[0].name: clips.numpy()}
-    return lambda: session.run(None, feed)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(file.getvalue(), options)
+        name = session.get_inputs()[0].name
+        found["onnxruntime float32"] = lambda clips: session.run(None, {name: clips.numpy()})[0]
+    if has_openvino():
+        from r21d_lib.models.openvino_layers import import_openvino
+
+        core = import_openvino().Core()
+        for precision in precisions:
+            settings = {
+                "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            }
+            model = core.compile_model(core.read_model(file.getvalue(), b""), "CPU", settings)
+            found[f"OpenVINO {precision}"] = lambda clips, model=model: model([clips.numpy()])[0]
+    return found
 
 
 def measure(
-    batch: int, ours: VideoResNet, fast: FastNetwork, reference: nn.Module, rounds: int
+    batch: int,
+    network: VideoResNet,
+    scorers: dict[str, Scorer],
+    precisions: list[Precision],
+    rounds: int,
 ) -> dict:
-    """Return the medians of a batch size, ratios, error and shares of the ceiling."""
+    """Return the medians of a batch size, ratios, errors and shares of the ceilings."""
     clips = torch.randn(batch, 3, FRAMES, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    ceiling = Ceiling(ours, clips)
-    plain = ours(clips)
+    plain = network(clips)
+    ceilings = {p: Ceiling(network, clips, getattr(torch, p)) for p in precisions}
     functions: dict[str, Callable[[], object]] = {
-        "torchvision": lambda: reference(clips),
-        "this project": lambda: fast(clips),
-        "ceiling": ceiling,
+        **{name: lambda scorer=scorer: scorer(clips) for name, scorer in scorers.items()},
+        **{f"ceiling {precision}": ceiling for precision, ceiling in ceilings.items()},
     }
-    if session := onnx_session(ours, clips):
-        functions["onnxruntime"] = session
     seconds = timing.paired(functions, rounds)
-    shares = zip(seconds["ceiling"], seconds["this project"], strict=True)
+    shares = {
+        name: statistics.median(
+            best / own for best, own in zip(seconds[f"ceiling {name.split()[-1]}"], values, strict=True)
+        )
+        for name, values in seconds.items()
+        if name.startswith("this project")
+    }
+    errors = {
+        name: float((torch.as_tensor(scorer(clips)) - plain).abs().max())
+        for name, scorer in scorers.items()
+    }
     return {
         "batch": batch,
-        "gflop": ceiling.gflop,
+        "gflop": ceilings["float32"].gflop,
         "seconds": timing.medians(seconds),
-        "times_torchvision": timing.ratios(seconds, "torchvision"),
-        "share_of_ceiling": statistics.median(best / own for best, own in shares),
-        "largest_error": float((fast(clips) - plain).abs().max()),
+        "times_torchvision": timing.ratios(seconds, "torchvision float32"),
+        "share_of_ceiling": shares,
+        "largest_error": errors,
         "largest_logit": float(plain.abs().max()),
-        "layers": ceiling.table,
+        "layers": {precision: ceiling.table for precision, ceiling in ceilings.items()},
     }
 
 
 @torch.inference_mode()
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=4, help="timed turns of each")
-    rounds = parser.parse_args().rounds
+def first_answer() -> float:
+    """Return the seconds from a network to its first logits, with all that is built and checked."""
+    network = build_network("r2plus1d", 18, num_classes=CLASSES, seed=0).eval()
+    clip = torch.randn(1, 3, FRAMES, SIDE, SIDE)
+    started = time.perf_counter()
+    optimized(network, engine="auto")(clip)
+    return time.perf_counter() - started
+
+
+@torch.inference_mode()
+def measure_here(rounds: int) -> dict:
+    """Measure in this process's instruction set, and print the table."""
+    command = [sys.executable, __file__, "--first"]
+    firsts = [
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        for _ in range(2)
+    ]
     torch.manual_seed(0)
     reference = torchvision.models.video.r2plus1d_18(weights=None).eval()
     ours = build_network("r2plus1d", 18, num_classes=CLASSES, midplane_rule="block", bn_eps=1e-5).eval()
     ours.load_state_dict(reference.state_dict())  # the same arithmetic to the last layer
-    started = time.perf_counter()
-    fast = optimized(ours)
-    fast(torch.randn(1, 3, FRAMES, SIDE, SIDE))
-    first = time.perf_counter() - started
-    results = [measure(batch, ours, fast, reference, rounds) for batch in (1, 5)]
-    print(timing.machine())
-    print(f"{fast.choice}; first answer after {first:.2f} s")
-    print(f"{'':22}" + "".join(f"{'batch ' + str(r['batch']):>28}" for r in results))
+    chosen = optimized(ours, engine="auto")
+    precisions: list[Precision] = ["float32", "bfloat16"] if bfloat16_gain("cpu") > 1 else ["float32"]
+    scorers: dict[str, Scorer] = {"torchvision float32": reference, **peers(ours, precisions)}
+    choices = {"as it chooses": str(chosen.choice)}
+    engines: tuple[Engine, ...] = ("auto", "torch") if has_openvino() else ("torch",)
+    for precision in precisions:
+        for engine in engines:
+            fast: FastNetwork = optimized(ours, precision=precision, engine=engine)
+            name = "this project" if engine == engines[0] else "this project, torch alone,"
+            scorers[f"{name} {precision}"] = fast
+            choices[f"{name} {precision}"] = str(fast.choice)
+    results = [measure(batch, ours, scorers, precisions, rounds) for batch in (1, 5)]
+    load = os.getloadavg()[0]
+    print(f"{timing.machine()}, {timing.instruction_set()}, load {load:.1f}")
+    print(f"{chosen.choice}; first answer after {firsts[0]:.2f} s, later {firsts[1]:.2f} s")
+    print(f"{'':36}" + "".join(f"{'batch ' + str(r['batch']):>28}" for r in results))
     for name in results[0]["seconds"]:
         cells = [
             f"{r['seconds'][name] / r['batch']:8.3f} s a clip {r['times_torchvision'][name]:5.2f} x"
             for r in results
         ]
-        print(f"{name:22}" + "".join(f"{cell:>28}" for cell in cells))
+        print(f"{name:36}" + "".join(f"{cell:>28}" for cell in cells))
     for r in results:
-        rate = r["gflop"] / r["seconds"]["ceiling"]
-        print(
-            f"batch {r['batch']}: {r['share_of_ceiling']:.0%} of the ceiling ({rate:.0f} GFLOP/s), "
-            f"error {r['largest_error']:.1e} of logits up to {r['largest_logit']:.1f}"
-        )
-    values = {"choice": str(fast.choice), "first_answer_s": first, "rounds": rounds, "batches": results}
-    timing.write("inference_cpu", values)
+        for name, share in r["share_of_ceiling"].items():
+            error = r["largest_error"][name]
+            print(f"batch {r['batch']}, {name}: {share:.0%} of the ceiling, error {error:.1e}")
+    return {
+        "load": load,
+        "choice": choices,
+        "first_answer_s": firsts[0],
+        "later_first_answer_s": firsts[1],
+        "rounds": rounds,
+        "batches": results,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=4, help="timed turns of each")
+    parser.add_argument("--isa", nargs="+", choices=ISAS, default=list(ISAS), help="which to measure")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--first", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.first:
+        print(first_answer())
+    elif given.here:
+        timing.write_here("inference_cpu", measure_here(given.rounds))
+    else:
+        for isa in given.isa:  # a process each, as the variables count when torch starts
+            print(f"\n{isa}", flush=True)
+            command = [sys.executable, __file__, "--rounds", str(given.rounds), "--here"]
+            with tempfile.TemporaryDirectory() as nothing_measured:
+                more = {**ISAS[isa], CACHE_VARIABLE: nothing_measured}
+                subprocess.run(command, env={**os.environ, **more}, check=True)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ BATCH, STEPS = 32, 1500
 
 def unique_megabytes() -> float:
     """Return the memory that only this process has [MB], as Linux counts it."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1e3
 
 
@@ -57,7 +57,8 @@ def main() -> None:
             of_store: dict[Path, list[frame_store.StoredVideo]] = {}
             for n in range(VIDEOS):
                 name = f"class_{label:03}/a_video_of_kinetics_{n:06}.mp4"
-                video = frame_store.StoredVideo(name, 8, 8, 0, 0, 0, [frame])
+                kept = frame_store.Frames(folder, [frame])
+                video = frame_store.StoredVideo(name, 8, 8, 0, 0, 0, kept)
                 of_store.setdefault(store_of(folder, name), []).append(video)
                 names.append(name)
             for path, its in of_store.items():

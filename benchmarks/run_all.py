@@ -23,7 +23,7 @@ EXAMPLES = """examples:
   python benchmarks/run_all.py --minutes 5     # gives up a script after 5 minutes at most"""
 # In the order in which they run: script, its arguments, and minutes after which it is given up.
 SCRIPTS: dict[str, tuple[tuple[str, ...], float]] = {
-    "inference_cpu": ((), 5),
+    "inference_cpu": (("--rounds", "3"), 8),
     "training_cpu": ((), 8),
     "scaling": ((), 5),
     "data": ((), 5),
@@ -50,7 +50,7 @@ def run(script: Path, arguments: tuple[str, ...], minutes: float, log: Path) -> 
     name, started = script.stem, time.perf_counter()
     if not script.is_file():
         return Ran(name, "skipped", 0.0, f"there is no {script.name}")
-    with open(log, "w+") as output:
+    with open(log, "w+", encoding="utf-8") as output:
         command = [sys.executable, str(script), *arguments]
         try:
             done = subprocess.run(

@@ -1,12 +1,12 @@
 """How far does video@1 move when only chance differs? Draws of the race's recipe for three networks.
 
     python benchmarks/spread.py                    # 12 draws of each network, hours on two CPU cores
-    python benchmarks/spread.py --seeds 2 --networks r3d
-    python benchmarks/spread.py --table            # trains nothing, prints the kept draws' table
+    python benchmarks/spread.py --seeds 2 --pinned 1 --networks r3d
 
 A draw is a whole training with figures_race and its scores of the test videos. Each seed is drawn in
-AVX2 arithmetic, in the processor's own where that is another, and in AVX2 with every initial weight
-multiplied by 1 + 1e-6 or 1 - 1e-6: what differs between the last two and the first is rounding alone.
+the processor's own arithmetic; some of them also in that which notebooks are recorded in (AVX2), and
+there once more with every initial weight multiplied by 1 + 1e-6 or 1 - 1e-6: what differs between the
+three is rounding alone. The first are the race's runs, and are not made again where those are.
 Each draw is a process with one thread; finished ones are not run again. The numbers go to
 benchmarks/results/spread.json.
 """
@@ -16,20 +16,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import torch
 from torch import nn
 
 from r21d_lib.evaluation.protocol import score_once
 from r21d_lib.evaluation.scores import video_accuracy
 from r21d_lib.files import BUILD, whole_file
-from r21d_lib.suite import arithmetic
+from r21d_lib.suite import arithmetic, findings
 from r21d_lib.suite.results import provenance
 from r21d_lib.training import recipes, train
 from r21d_lib.training.run_folder import RunFolder
@@ -62,16 +61,23 @@ class Draw:
         return f"{self.network}_seed{self.seed}_{self.arithmetic}_perturbation{self.perturbation}"
 
 
-def plan(networks: Sequence[str], seeds: int, *, native: bool) -> list[Draw]:
-    """List the draws, the first seed of all networks first: two a seed, or three with `native`."""
+def plan(networks: Sequence[str], seeds: int, pinned: int, *, native: bool) -> list[Draw]:
+    """List the draws, the first seed of all networks first.
+
+    Args:
+        networks: names.
+        seeds: how many are drawn in the processor's own arithmetic.
+        pinned: how many of them also in AVX2, as they are and perturbed.
+        native: false where the processor's own arithmetic is that of AVX2.
+    """
     return [
         draw
         for seed in range(seeds)
         for network in networks
         for draw in (
-            Draw(network, seed),
-            Draw(network, seed, perturbation=seed + 1),
             *([Draw(network, seed, "native")] if native else []),
+            *([Draw(network, seed)] if seed < pinned or not native else []),
+            *([Draw(network, seed, perturbation=seed + 1)] if seed < pinned else []),
         )
     ]
 
@@ -106,6 +112,8 @@ def make(draw: Draw, changes: Sequence[str]) -> dict[str, Any]:
     network = recipe.build(len(training.videos.classes), seed=draw.seed)
     perturb(network, draw.perturbation)
     folder = BUILD / "spread" / f"{recipe.training.epochs}_epochs" / draw.name
+    if draw.arithmetic == "native" and not changes:
+        folder = RunFolder.of(recipe).path
     history = train(network, training, recipe, folder, progress=False)
     scores = score_once(
         RunFolder(folder).scores_file(recipe.split),
@@ -132,48 +140,19 @@ def make_apart(draw: Draw, changes: Sequence[str]) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def table(draws: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return a row a network: draws, mean, sd (of single draws, n - 1), lowest and highest video@1.
-
-    "at a quarter" is the lowest training accuracy of any draw after a quarter of its epochs.
-    """
-    by_network = pd.DataFrame(list(draws)).groupby("network", sort=False)
-    return by_network.agg(
-        draws=("video@1", "size"),
-        mean=("video@1", "mean"),
-        sd=("video@1", "std"),
-        lowest=("video@1", "min"),
-        highest=("video@1", "max"),
-        **{"at a quarter": ("train_accuracy_at_quarter", "min")},
-    )
-
-
-def markdown(rows: pd.DataFrame) -> str:
-    """Write the table as benchmarks/README.md shows it."""
-    columns = ["network", *rows.columns]
-    lines = [" | ".join(columns), " | ".join(["---"] * len(columns))]
-    for name, row in rows.iterrows():
-        numbers = [f"{int(row['draws'])}", *(f"{value:.3f}" for value in row.iloc[1:])]
-        lines.append(" | ".join([str(name), *numbers]))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=4, help="seeds of each network")
+    parser.add_argument("--seeds", type=int, default=8, help="seeds of each network")
+    parser.add_argument("--pinned", type=int, default=2, help="of them, those drawn in AVX2 too")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="which networks")
     parser.add_argument("--jobs", type=int, default=2, help="draws at a time, of one thread each")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="in the recipe")
     parser.add_argument("--to", type=Path, default=RESULTS, help="the file to write")
-    parser.add_argument("--table", action="store_true", help="train nothing, print the kept draws")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         torch.set_num_threads(1)
         print(json.dumps(make(Draw(**json.loads(arguments.one)), arguments.set)))
-        return
-    if arguments.table:
-        print(markdown(table(json.loads(arguments.to.read_text())["draws"])))
         return
     recipe = recipes.read("figures_race", arguments.set)
     for part in ("train", "test"):
@@ -182,14 +161,17 @@ def main() -> None:
         kind: arithmetic.fingerprint_in(environment(Draw("r3d", 0, kind)))
         for kind in ("avx2", "native")
     }
-    todo = plan(arguments.networks, arguments.seeds, native=prints["native"] != prints["avx2"])
+    todo = plan(
+        arguments.networks, arguments.seeds, arguments.pinned, native=prints["native"] != prints["avx2"]
+    )
     made: list[dict[str, Any]] = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
         results = pool.map(lambda one: make_apart(one, arguments.set), todo)
         for draw, result in zip(todo, results, strict=True):
             made.append(result)
             content = {
-                "command": f"python benchmarks/spread.py --seeds {arguments.seeds}",
+                "command": "python benchmarks/spread.py "
+                f"--seeds {arguments.seeds} --pinned {arguments.pinned}",
                 "recipe": recipe.to_dict(),
                 "fingerprints": prints,
                 "draws": made,
@@ -198,7 +180,8 @@ def main() -> None:
             with whole_file(arguments.to) as partial:
                 partial.write_text(json.dumps(content) + "\n")
             print(f"{len(made)} of {len(todo)}: {draw.name} {result['video@1']:.3f}", flush=True)
-    print(markdown(table(made)))
+    if arguments.to == RESULTS:
+        findings.fill()
 
 
 if __name__ == "__main__":

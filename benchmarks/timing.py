@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import torch
 
 from r21d_lib.files import whole_file
+from r21d_lib.models.measured import processor_name
 from r21d_lib.suite.results import provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -80,6 +81,27 @@ def write(name: str, values: Mapping[str, Any]) -> Path:
     content = {**values, "threads": torch.get_num_threads(), "provenance": provenance()}
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def instruction_set() -> str:
+    """Name what torch computes with here, and whether that is all that the processor has."""
+    info, capability = Path("/proc/cpuinfo"), torch.backends.cpu.get_cpu_capability()
+    words = set(info.read_text(encoding="utf-8").split()) if info.is_file() else set()
+    if capability != "AVX512":
+        return f"{capability}, imitated" if "avx512f" in words else capability
+    units = {"amx_bf16": "AMX", "avx512_bf16": "bfloat16"}
+    return " and ".join([capability, *(name for flag, name in units.items() if flag in words)])
+
+
+def write_here(name: str, values: Mapping[str, Any]) -> Path:
+    """Write what was measured under the name of processor and instruction set, beside the others'."""
+    path = Path(os.environ.get("R21D_BENCHMARKS") or RESULTS) / f"{name}.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    own = {**values, "threads": torch.get_num_threads(), "provenance": provenance()}
+    found[f"{processor_name()}, {instruction_set()}"] = own
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(found, indent=2) + "\n")
     return path
 
 

@@ -9,16 +9,19 @@ it is torchvision's own network), the other is a step as `training.train` takes 
 same weights, see the same clips, warm up alike and take turns (A B C A B C), each in a process of its
 own. Their losses over 20 steps are compared, beside what rounding alone does: the plain path's losses
 from weights that are 1e-7 larger. The ceiling is the same convolutions, forward and both gradients,
-each in the fastest of the layouts that torch has for it, and nothing else. Results go to
-benchmarks/results/training_cpu.json.
+each in the fastest of the layouts that torch has for it, and nothing else. The second network's step
+is also timed in the arithmetic that `r21d reproduce` pins: one thread, AVX2. Results go to
+benchmarks/results/training_cpu.json, by processor and instruction set.
 """
 
 import argparse
 import multiprocessing
+import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
+from unittest import mock
 
 import inference_cpu
 import timing
@@ -27,6 +30,7 @@ import torchvision
 from torch import Tensor, nn
 
 from r21d_lib.models.networks import VideoResNet, build_network
+from r21d_lib.suite.arithmetic import pinned
 from r21d_lib.training import TrainingSettings, recipes
 from r21d_lib.training.hardware import keep_freed_memory, memory_order
 from r21d_lib.training.settings import make_optimizer
@@ -177,12 +181,13 @@ class Steps:
     A process of its own, because freed memory is kept or given back by all of one.
     """
 
-    def __init__(self, case: str, path: str) -> None:
+    def __init__(self, case: str, path: str, environment: Mapping[str, str] | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self.losses: list[float] = []
         self.process = context.Process(target=serve, args=(other, case, path), daemon=True)
-        self.process.start()
+        with mock.patch.dict(os.environ, environment or {}):
+            self.process.start()
         other.close()  # so that the end of the process is noticed
         self.pipe.recv()
 
@@ -219,13 +224,25 @@ def largest_difference(one: list[float], other: list[float]) -> float:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-def compare(case: str, rounds: int) -> dict[str, Any]:
-    """Return medians, ratios, the share of the ceiling and how far the losses are apart."""
+def compare(case: str, rounds: int, *, exact: bool = False) -> dict[str, Any]:
+    """Return medians, ratios, the share of the ceiling and how far the losses are apart.
+
+    Args:
+        case: of `networks`.
+        rounds: timed turns of each.
+        exact: also times the step in the arithmetic that notebooks' numbers are recorded in.
+    """
     network, _, shape = networks(case)
     keep_freed_memory()
     ceiling = Ceiling(network.eval(), torch.randn(shape))
     plain, own = Steps(case, "plain"), Steps(case, "this project")
-    functions = {"plain": plain, "this project": own, "ceiling": ceiling}
+    functions: dict[str, Callable[[], object]] = {
+        "plain": plain,
+        "this project": own,
+        "ceiling": ceiling,
+    }
+    if exact:
+        functions["exact"] = Steps(case, "this project", pinned())
     seconds = timing.paired(functions, rounds)
     shares = zip(seconds["ceiling"], seconds["this project"], strict=True)
     losses = {"plain": plain.end(), "this project": own.end()}
@@ -252,7 +269,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     results = {
         "R(2+1)D-18": compare("R(2+1)D-18", rounds),
-        "ActionFigures": compare("ActionFigures", 4 * rounds),
+        "ActionFigures": compare("ActionFigures", 4 * rounds, exact=True),
     }
     print(timing.machine())
     print(
@@ -261,14 +278,16 @@ def main() -> None:
     )
     for name, row in results.items():
         shape = "x".join(map(str, row["input"]))
-        plain, ours, best = row["seconds"].values()
+        plain, ours, best = (row["seconds"][key] for key in ("plain", "this project", "ceiling"))
         print(
             f"{name:14} {shape:>20}  {plain:5.3f} s  {ours:5.3f} s  "
             f"{row['times_plain']['this project']:5.2f}  {best:5.3f} s  "
             f"{row['share_of_ceiling']:5.0%}  {row['largest_difference']:12.1e}  "
             f"{row['difference_by_rounding']:13.1e}"
         )
-    timing.write("training_cpu", {"rounds": rounds, "networks": results})
+    exact, ours = (results["ActionFigures"]["seconds"][key] for key in ("exact", "this project"))
+    print(f"ActionFigures in exact arithmetic: {exact:.3f} s, {exact / ours:.2f} times ours")
+    timing.write_here("training_cpu", {"rounds": rounds, "networks": results})
 
 
 if __name__ == "__main__":

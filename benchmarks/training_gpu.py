@@ -186,7 +186,8 @@ def fill_store(path: Path, work: Work) -> None:
         scene = nn.functional.interpolate(small, size, mode="bilinear")[0].byte().permute(1, 2, 0)
         frames = torch.stack([scene[t : t + height, t : t + width] for t in range(2 * work.frames)])
         encoded = frame_store.encode(frames, 90)
-        written.append(frame_store.StoredVideo(str(name), height, width, 90, 0, 0, encoded))
+        kept = frame_store.Frames(path.parent, encoded)
+        written.append(frame_store.StoredVideo(str(name), height, width, 90, 0, 0, kept))
     frame_store.write(path, written)
 
 
@@ -473,6 +474,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NETWORK", help="such as r2plus1d_34_32")
     parser.add_argument("--stages", action="store_true", help="time the stages of all of these")
     parser.add_argument("--finetune", action="store_true", help="measure VMZ's finetune alone")
+    parser.add_argument("--no-finetune", dest="tune", action="store_false", help="leave that out")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--steps", type=int, default=10, help="in a turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each way")
@@ -500,6 +502,7 @@ def main() -> None:
     for number, chosen in enumerate([] if given.finetune else works):
         work = fitting(chosen, machine)
         row = found["networks"][work.key] = measure(work, machine, given, rates[0])
+        timing.write("training_gpu", found)  # stages may take long
         # The first and the longest network show what bounds a stage.
         if given.stages or number == 0 or work.key == FINETUNE.key:
             row["stages"] = measure_stages(work, machine, given, rates)
@@ -508,8 +511,9 @@ def main() -> None:
         path.with_name("training_gpu_profile.txt").write_text("\n\n".join(tables) + "\n")
         torch.compiler.reset()
         gc.collect()
-    found["finetune"] = finetune(fitting(tuned, machine), machine, given)
-    timing.write("training_gpu", found)
+    if given.tune:
+        found["finetune"] = finetune(fitting(tuned, machine), machine, given)
+        timing.write("training_gpu", found)
 
 
 if __name__ == "__main__":

@@ -38,24 +38,7 @@ _HOMES = {
     "score_videos": "evaluation.protocol",
     "train": "training",
 }
-__all__ = [
-    "Card",
-    "ClipSettings",
-    "NetworkSettings",
-    "Prediction",
-    "PreparedVideos",
-    "Recognizer",
-    "Scores",
-    "TrainingSettings",
-    "VideoList",
-    "VideoResNet",
-    "__version__",
-    "build_network",
-    "open_videos",
-    "prepare",
-    "score_videos",
-    "train",
-]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> object:

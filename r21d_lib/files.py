@@ -1,19 +1,34 @@
 """Files written whole or not at all, their checksums, and the folders that the package uses."""
 
+import codecs
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
+import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from r21d_lib.errors import SettingsError, few
+from r21d_lib.errors import DatasetError, R21DError, SettingsError, few
 
 _PACKAGE = Path(__file__).resolve().parent
+# Of errors that say something of the disk and its rights, not of the program.
+UNWRITABLE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+    | {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
+)
 _MADE = "made_by_r21d.json"
+_LONGEST_STEM = 200  # bytes of a name that leave room for what is put around it
+_UNFINISHED = ("r21d-unfinished", "r21d-old")
+_SECONDS_UNTIL_LEFT = 3600.0  # a partial file that nobody touched for so long has no writer
+LONGEST_NAME = 255  # bytes of a file or a folder; characters of a class
+_SECONDS_TO_WAIT = 5.0  # for another writer, which may be about to end
 # The repository around the package; None where it was installed without it.
 CHECKOUT = _PACKAGE.parent if (_PACKAGE.parent / "notebooks/00_start_here.ipynb").is_file() else None
 DATA_SPLITS = (CHECKOUT or _PACKAGE) / "data_splits"  # a wheel carries the lists inside
@@ -22,21 +37,121 @@ DATA_SPLITS = (CHECKOUT or _PACKAGE) / "data_splits"  # a wheel carries the list
 BUILD = Path(os.environ.get("R21D_BUILD") or (CHECKOUT or Path.cwd()) / "build").expanduser()
 
 
+class UnwritableError(R21DError):
+    """A place that cannot be written."""
+
+
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` on success and is removed on any error.
 
     It lies in the same folder, made where missing, and keeps the suffix, because writers such as
     FFmpeg choose the format by it. A reader sees the old file or the whole new one, never a part.
+
+    Raises:
+        UnwritableError: if the disk is full, read-only or the like.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    stem = path.stem
+    if len(os.fsencode(stem)) > _LONGEST_STEM:
+        stem = hashlib.sha256(os.fsencode(stem)).hexdigest()[:16]
+    partial = path.with_name(f".{stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        yield partial
-        os.replace(partial, path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clear_partials(path.parent)
+            yield partial
+            os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def fitting(name: str, suffix: str) -> str:
+    """Return `name` + `suffix` for a file, the name cut where no disk takes it whole.
+
+    Args:
+        name: with folders before it or not; a cut one ends with a part of its SHA-256.
+        suffix: with its dot.
+    """
+    folder, slash, own = name.rpartition("/")
+    room = LONGEST_NAME - len(os.fsencode(suffix))
+    whole = os.fsencode(own)
+    if len(whole) > room:
+        digest = "-" + hashlib.sha256(whole).hexdigest()[:12]
+        own = os.fsdecode(whole[: room - len(digest)]).encode("utf-8", "ignore").decode() + digest
+    return f"{folder}{slash}{own}{suffix}"
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line that `path` cannot be written, where that is why something inside fails.
+
+    Raises:
+        UnwritableError: if the disk is full, read-only or the like.
+    """
+    try:
+        yield
+    except R21DError:
+        raise
+    except Exception as error:  # torch, safetensors and others have errors of their own for a full disk
+        code = _why_unwritable(error) or (errno.ENOSPC if _is_full(path.parent) else None)
+        if code is None:
+            raise
+        raise UnwritableError(
+            f"{path} cannot be written ({os.strerror(code)}): free space or choose another place; what "
+            "was there before is whole"
+        ) from error
+
+
+def _why_unwritable(error: BaseException) -> int | None:
+    """Return the number of the system's error that led to another one, if it is one of the disk's."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in UNWRITABLE:
+            return chain.errno
+        chain = chain.__cause__ or chain.__context__
+    return None
+
+
+def _is_full(folder: Path) -> bool:
+    return folder.is_dir() and shutil.disk_usage(folder).free < 2**16
+
+
+@functools.lru_cache(1024)  # a folder once a process: it may hold many files
+def clear_partials(folder: Path) -> None:
+    """Delete the partial files that killed writers left in a folder."""
+    for partial in folder.glob(".*.partial*"):
+        if re.search(r"\.\d+\.partial(\.\w+)?$", partial.name):
+            with contextlib.suppress(OSError):
+                if time.time() - partial.stat().st_mtime > _SECONDS_UNTIL_LEFT:
+                    partial.unlink()
+
+
+@contextlib.contextmanager
+def only_writer(folder: str | Path) -> Iterator[None]:
+    """Keep other processes of this machine, that ask likewise, from writing into a folder meanwhile.
+
+    The lock is a file in the system's temporary folder, so nothing is left beside `folder`; when its
+    process ends in any way, it is free.
+
+    Raises:
+        SettingsError: if another one writes there, and still does after a few seconds.
+    """
+    from filelock import FileLock, Timeout
+
+    place = os.fsencode(Path(folder).resolve())
+    owner = getattr(os, "getuid", lambda: 0)()
+    locks = Path(tempfile.gettempdir()) / f"r21d-locks-{owner}"
+    locks.mkdir(mode=0o700, exist_ok=True)
+    try:
+        with FileLock(locks / hashlib.sha256(place).hexdigest(), timeout=_SECONDS_TO_WAIT):
+            yield
+    except Timeout as error:
+        raise SettingsError(
+            f"another r21d command is writing into {folder}: wait until it has ended, or choose "
+            "another folder"
+        ) from error
 
 
 def check_writable(path: Path) -> None:
@@ -68,20 +183,28 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     _check_made_here(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    try:
-        yield fresh
-        (fresh / _MADE).write_text(json.dumps(sorted(_files_in(fresh))) + "\n")
-        _check_made_here(path)
-        if path.exists():
-            os.replace(path, old)
-        os.replace(fresh, path)
-    finally:
-        for folder in (fresh, old):
-            shutil.rmtree(folder, ignore_errors=True)
+    with only_writer(path):
+        _clear_unfinished(path)
+        fresh, old = (path.with_name(f".{path.name}.{kind}") for kind in _UNFINISHED)
+        fresh.mkdir()
+        try:
+            yield fresh
+            (fresh / _MADE).write_text(json.dumps(sorted(_files_in(fresh))) + "\n")
+            _check_made_here(path)
+            if path.exists():
+                os.replace(path, old)
+            os.replace(fresh, path)
+        finally:
+            _clear_unfinished(path)
+
+
+def _clear_unfinished(path: Path) -> None:
+    """Delete what a killed writer of a folder left; put the old one back if it was already moved."""
+    fresh, old = (path.with_name(f".{path.name}.{kind}") for kind in _UNFINISHED)
+    if old.is_dir() and not path.exists():
+        os.replace(old, path)
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_made_here(folder: Path) -> None:
@@ -110,7 +233,53 @@ def _files_in(folder: Path) -> set[str]:
     }
 
 
+def check_name(name: str) -> None:
+    """Refuse a name to be given to a folder where it is a place, which may lie anywhere.
+
+    Raises:
+        SettingsError: if it has other folders in it, or is one of them.
+    """
+    if name != Path(name).name or not stays_inside(name):
+        raise SettingsError(f"{name!r} is no name but a place: give the folder with --to")
+
+
+def stays_inside(name: str) -> bool:
+    """Tell whether a name, by the rules of Linux and of Windows, is a place below its folder."""
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.is_absolute() or path.drive or path.root or ".." in path.parts:
+            return False
+    return "\n" not in name and "\0" not in name
+
+
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_text(file: Path) -> str:
+    """Return a text file as editors, spreadsheets and shells write one: UTF-8, or UTF-16 with its mark.
+
+    Raises:
+        DatasetError: if it is missing, or in another encoding.
+    """
+    try:
+        content = file.read_bytes()
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if marked else "utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"no file {file} ({error.strerror}): check the path") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file} is not in UTF-8 ({error.reason}): save it as UTF-8") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def check_zip(path: str | Path) -> None:
+    """Compare every entry of a zip archive with its checksum, which numpy does not.
+
+    Raises:
+        OSError, ValueError, zipfile.BadZipFile or others: if it is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} is not as it was written")

@@ -63,7 +63,7 @@ def free_port():
 @contextlib.contextmanager
 def served(command, port, log, environment, folder=ROOT / "notebooks"):
     """Run a server in a folder until it listens, yield its address, and end it."""
-    with open(log, "w") as output:
+    with open(log, "w", encoding="utf-8") as output:
         server = subprocess.Popen(
             command,
             env={**os.environ, **environment},

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import logging
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hub_server import Hub
 
 from r21d_lib.cli.main import main
 from r21d_lib.data import csv_lists, video
@@ -18,6 +20,14 @@ from r21d_lib.data.lists import VideoList
 from r21d_lib.training import run_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+
+# Each of pytest-xdist's workers, and what it starts, computes with its share of the cores: threads of
+# several processes that wait for each other on the same cores take several times as long.
+if WORKERS:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +74,30 @@ def tiny_data(tiny_dataset, tmp_path_factory) -> Path:
     """Return the tiny data set as `r21d prepare listed` makes one, for a recipe's `data`."""
     folder = tmp_path_factory.mktemp("tiny_data")
     rows = [(n, n.split("/")[0], "test" if "_3" in n else "train") for n in tiny_dataset.names]
-    with open(folder / "list.csv", "w", newline="") as file:
+    with open(folder / "list.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("video", "class", "subset"), *rows])
     csv_lists.make_folder([folder / "list.csv"], folder / "tiny", videos=tiny_dataset.root)
     return folder / "tiny"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Return a stand-in for the Hugging Face Hub that is asked in its place, with an empty cache."""
+    from huggingface_hub import constants
+
+    from r21d_lib.data import hub as client
+
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no_token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(client, "_WAITS", (0.01, 0.02, 0.03))
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        monkeypatch.setattr(handler, "stream", sys.__stderr__)  # pytest closes that of another test
+    with Hub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
 
 
 @pytest.fixture

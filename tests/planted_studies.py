@@ -37,4 +37,4 @@ def planted(rates, *, seeds=8, unit="people", draw=0):
 def write_study(file: Path, study: Study, **more) -> None:
     """Write a study as the benchmarks do."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({**study.to_dict(), **more}))
+    file.write_text(json.dumps({**study.to_dict(), **more}), encoding="utf-8")

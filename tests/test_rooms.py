@@ -105,3 +105,21 @@ def test_the_package_offers_its_names_and_imports_torch_for_none_before_it_is_as
         "assert set(r21d_lib.__all__) == {*r21d_lib._HOMES, '__version__'}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+_DECODES = {"probe", "timed", "stream", "decode", "sound"}
+# These know how: the guarded process, what runs in it, and cameras, which have a limit of their own.
+_GUARDED = {"data.video", "data.containers", "data.safe_decoder", "live.sources"}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=module_name)
+def test_files_of_others_are_decoded_under_guard_only(file):
+    if module_name(file).removeprefix("r21d_lib.") in _GUARDED:
+        return
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Attribute) and node.attr in _DECODES:
+            assert ast.unparse(node.value) not in ("video", "videos"), ast.unparse(node)
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in ("av.open", "open_video"), ast.unparse(node)
+        if isinstance(node, ast.ImportFrom) and node.module == "r21d_lib.data.video":
+            assert not _DECODES & {name.name for name in node.names}, ast.unparse(node)

@@ -4,21 +4,25 @@ The card says all that is needed to use the weights: the network's settings, the
 must be cut and normalised, how it was trained and how accurate it was.
 """
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from r21d_lib.data.clips import ClipSettings
-from r21d_lib.errors import CheckpointError
-from r21d_lib.files import whole_file
+from r21d_lib.errors import CheckpointError, SettingsError, few
+from r21d_lib.files import LONGEST_NAME, whole_file
 from r21d_lib.models.networks import NetworkSettings, VideoResNet
 
 METADATA_KEY = "r21d"
+_SUM_KEY = "r21d_sha256"  # of card and tensors: a flipped bit would be another network, in silence
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Card:
 
     Attributes:
         network: the settings that build the network.
-        clips: how clips are cut, resized, cropped and normalised for it.
+        clips: how clips are cut, resized, cropped and normalised for it, and whether they are RGB or
+            optical flow: `clips.modality`.
         classes: class names; the position is the label. See `unnamed` for files that name none.
         training: the recipe and the data it was trained on, as plain values.
         accuracy: measured accuracies by name, as fractions of 1.
@@ -39,9 +44,22 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def world(self) -> str:
+        """In words, what the network knows; "" where the card does not say what it was trained on."""
+        data = str(self.training.get("data", ""))
+        count = f"knows {len(self.classes)}"
+        if data.startswith("ActionFigures"):
+            return (
+                f"{count} drawn actions: {', '.join(self.classes)}; a real video will be named wrongly"
+            )
+        known = f"{count} classes of {data}: {few(self.classes)}; all else is named as one of them"
+        return known if data else ""
+
     def to_json(self, **more: Any) -> str:
         """Return the card as indented JSON, with `more` entries added."""
-        return json.dumps({**asdict(self), **more}, indent=2) + "\n"
+        values = {"network": self.network.to_dict(), "clips": self.clips.to_dict()}
+        return json.dumps({**asdict(self), **values, **more}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Card":
@@ -51,13 +69,23 @@ class Card:
             KeyError, TypeError, ValueError: if the text is something else.
         """
         raw = json.loads(text)
+        classes = tuple(raw["classes"])
+        if not all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in classes):
+            raise ValueError(f"a class name has no text, or more than {LONGEST_NAME} characters")
         return cls(
             network=NetworkSettings(**raw["network"]),
             clips=ClipSettings.from_dict(raw["clips"]),
-            classes=tuple(raw["classes"]),
+            classes=classes,
             training=raw["training"],
             accuracy=raw["accuracy"],
         )
+
+    def __post_init__(self) -> None:
+        if self.network.in_channels != self.clips.channels:
+            raise SettingsError(
+                f"a network of {self.network.in_channels} channels does not take "
+                f"{self.clips.modality}: give it in_channels={self.clips.channels}"
+            )
 
 
 def unnamed(num_classes: int) -> tuple[str, ...]:
@@ -77,8 +105,19 @@ def save(path: str | Path, network: VideoResNet, card: Card) -> None:
             f"({len(card.classes)} classes) than the one given ({network.settings})"
         )
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    text = card.to_json()
+    metadata = {METADATA_KEY: text, _SUM_KEY: _sum(text, tensors)}
     with whole_file(path) as partial:
-        safetensors.torch.save_file(tensors, partial, metadata={METADATA_KEY: card.to_json()})
+        safetensors.torch.save_file(tensors, partial, metadata=metadata)
+
+
+def _sum(card: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a card and of every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(card.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_own_card(path: Path) -> Card | None:
@@ -87,13 +126,7 @@ def read_own_card(path: Path) -> Card | None:
     Raises:
         CheckpointError: if the file is damaged or its card makes no sense.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}): copy or train it again"
-        ) from error
+    metadata = _metadata(path)
     if METADATA_KEY not in metadata:
         return None
     try:
@@ -105,8 +138,30 @@ def read_own_card(path: Path) -> Card | None:
 
 
 def read_own_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file."""
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: if it is damaged: also if it states a sum, and card and tensors have another.
+    """
     try:
-        return safetensors.torch.load_file(path)
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
+    metadata = _metadata(path)
+    stated = metadata.get(_SUM_KEY)
+    if stated is not None and stated != _sum(metadata.get(METADATA_KEY, ""), tensors):
+        raise CheckpointError(
+            f"{path} is damaged: its weights or its card are not those that were written; copy or "
+            "train it again"
+        )
+    return tensors
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}): copy or train it again"
+        ) from error

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from r21d_lib.checkpoints.formats.named import NamedWeights
 from r21d_lib.errors import CheckpointError, SettingsError
-from r21d_lib.models.blocks import ConvKind
-from r21d_lib.models.convolutions import MidplaneRule, midplanes
+from r21d_lib.models.convolutions import ConvKind, MidplaneRule, midplanes
 from r21d_lib.models.networks import (
     BLOCKS,
     BOTTLENECK_DEPTHS,
@@ -74,10 +73,21 @@ def infer_settings(weights: NamedWeights, *, pool1: Pool) -> NetworkSettings:
         clip_len=clip_len,
         stem_t=3 if name in ("r2d", "fr2d") or kinds[0] == "2d" else stem[2],
         pool1=pool1,
+        in_channels=_shape(weights, "stem.0.weight")[1],
     )
     # The released value stays unspoken, so that such settings equal those of `build_network`.
     usual = settings.resolved_stem_midplanes
     return settings if stem_mid in (None, usual) else replace(settings, stem_midplanes=stem_mid)
+
+
+def with_a_head(weights: NamedWeights) -> NamedWeights:
+    """Give a backbone, saved without its last layer, one of a single class, to be replaced."""
+    norms = [name for name in weights.tensors if re.fullmatch(r"layer4\.0\.conv\d\.1\.weight", name)]
+    if not norms or any(name.startswith("fc.") for name in weights.tensors):
+        return weights
+    features = weights.tensors[max(norms)].numel()
+    head = {"fc.weight": torch.zeros(1, features), "fc.bias": torch.zeros(1)}
+    return replace(weights, tensors={**weights.tensors, **head}, headless=True)
 
 
 def build_filled(weights: NamedWeights, settings: NetworkSettings) -> tuple[VideoResNet, list[str]]:
@@ -111,6 +121,11 @@ def build_filled(weights: NamedWeights, settings: NetworkSettings) -> tuple[Vide
                 f"{weights.called(name)} has shape {tuple(tensor.shape)}, and "
                 f"{_describe(settings)} expects {tuple(model.shape)}" + _suggestion(weights, settings)
             )
+        if model.is_floating_point() != tensor.is_floating_point():
+            raise CheckpointError(
+                f"{weights.called(name)} holds {tensor.dtype}, not {model.dtype}: quantised or complex "
+                "weights are another network"
+            )
         # A copy of its own: tensors of a file may overlap in memory, and must not be trained as one.
         taken[name] = tensor.detach().to(model.dtype, copy=True).contiguous()
         # After the cast: what float64 holds may be infinite in float32.
@@ -130,7 +145,7 @@ def build_filled(weights: NamedWeights, settings: NetworkSettings) -> tuple[Vide
 
 def _count_blocks(tensors: dict[str, Tensor], group: int) -> int:
     numbers = {
-        int(match[1]) for name in tensors if (match := re.match(rf"layer{group}\.(\d+)\.", name))
+        int(match[1]) for name in tensors if (match := re.match(rf"layer{group}\.(\d{{1,4}})\.", name))
     }
     return len(numbers)
 

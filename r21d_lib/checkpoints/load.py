@@ -14,10 +14,11 @@ import torch
 from r21d_lib.checkpoints.cards import Card, read_own_card, read_own_tensors, save, unnamed
 from r21d_lib.checkpoints.formats.named import NamedWeights, from_caffe2, from_torch
 from r21d_lib.checkpoints.formats.pickles import file_kind, read_caffe2, read_torch
-from r21d_lib.checkpoints.infer_network import build_filled, infer_settings
+from r21d_lib.checkpoints.infer_network import build_filled, infer_settings, with_a_head
+from r21d_lib.checkpoints.on_hub import fetch_weights, is_on_hub
 from r21d_lib.checkpoints.published import Published, by_file, fetch, published
-from r21d_lib.data.clips import ClipSettings
-from r21d_lib.errors import CheckpointError, SettingsError, few
+from r21d_lib.data.clips import ClipSettings, Modality
+from r21d_lib.errors import CheckpointError, SettingsError, few, printable
 from r21d_lib.files import sha256
 from r21d_lib.models.networks import NetworkSettings, Pool, VideoResNet
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[1] / "weights"
+# As `training.run_folder` calls them.
+_OF_A_RUN = ("last.safetensors", "best.safetensors")
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,17 @@ class LoadReport:
 
     def __str__(self) -> str:
         classes = f"{len(self.card.classes)} classes"
-        head = (
-            f"head for its {classes} kept"
-            if self.head == "kept"
-            else f"head for its {classes} replaced by a new one, randomly initialised"
-        )
+        if self.head == "kept":
+            head = f"head for its {classes} kept"
+        else:
+            what = f"head for its {classes} replaced by" if self.card.classes else "no head in it:"
+            head = f"{what} a new one, randomly initialised"
         parts = [f"{self.source.name} ({self.grammar}): {len(self.loaded)} tensors loaded", head]
         if self.missing:
             parts.append(f"{len(self.missing)} batch counters missing and set to 0")
         if self.unexpected:
             parts.append(f"{len(self.unexpected)} other entries left alone ({few(self.unexpected)})")
-        return ", ".join(parts)
+        return printable(", ".join(parts))
 
 
 def shipped() -> list[str]:
@@ -79,7 +82,8 @@ def shipped() -> list[str]:
 def table() -> "pd.DataFrame":
     """Return a row a weight file that `load` takes by name, shipped ones first, by its name.
 
-    Columns: network, classes, frames, fps, video@1 (fraction) and trained on; None where not known.
+    Columns: network, classes, frames, fps, video@1 (fraction), trained on and seen (as of a
+    `Published`); None where not known.
     """
     import pandas as pd
 
@@ -87,11 +91,15 @@ def table() -> "pd.DataFrame":
     for name in shipped():
         card = read_card(name)
         network = f"{card.network.name}_{card.network.depth}"
-        rows.append((name, network, len(card.classes), card.clips.clip_len, 30, None, "shipped"))
+        clips = card.clips
+        data = card.training.get("data")
+        rows.append(
+            (name, network, len(card.classes), clips.clip_len, clips.fps, None, data, "shipped")
+        )
     for entry in published().values():
         columns = (entry.num_classes, entry.clip_len, entry.fps, entry.accuracy.get("video@1"))
-        rows.append((entry.name, entry.network, *columns, entry.trained_on))
-    names = ["name", "network", "classes", "frames", "fps", "video@1", "trained on"]
+        rows.append((entry.name, entry.network, *columns, entry.trained_on, entry.seen))
+    names = ["name", "network", "classes", "frames", "fps", "video@1", "trained on", "seen"]
     whole = dict.fromkeys(("classes", "frames", "fps"), "Int64")
     return pd.DataFrame(rows, columns=names).astype({**whole, "video@1": float}).set_index("name")
 
@@ -126,7 +134,8 @@ def load(
 
     Args:
         path_or_name: a file of this project, of torchvision, IG-65M, VMZ (.pth), kenshohara or Caffe2
-            (.pkl), the name of a shipped checkpoint, or a published name (see `r21d weights`).
+            (.pkl), the name of a shipped checkpoint, a published name (see `r21d weights`), or
+            hf://owner/repo[@revision][/file] on the Hugging Face Hub.
         network: what the network must be; None takes what the file holds.
         classes: the classes that the network is wanted for; None takes the file's own. The head is
             kept only if they are the same names in the same order.
@@ -142,6 +151,7 @@ def load(
 
     Raises:
         CheckpointError: if the file is missing, damaged, hostile, or made for something else.
+        HubError: if it cannot be had from the Hub.
     """
     path, entry = _locate(path_or_name)
     weights, card = _read(path, entry, file_classes, bn_eps, pool1)
@@ -150,7 +160,12 @@ def load(
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     replaced: tuple[str, ...] = ()
-    if classes is not None and tuple(classes) != card.classes:
+    if weights.headless and (classes is None or not replace_head):
+        raise CheckpointError(
+            f"{path} has no last layer: it is a backbone and names no action before it is finetuned "
+            f"(`r21d train RECIPE checkpoint={path}`)"
+        )
+    if classes is not None and (weights.headless or tuple(classes) != card.classes):
         if not replace_head:
             unnamed_hint = (
                 " (the file names none)" if card.classes == unnamed(len(card.classes)) else ""
@@ -221,7 +236,7 @@ def _read(
     else:
         rename = partial(from_torch, tensors if kind == "safetensors" else read_torch(path))
     try:
-        weights = rename()
+        weights = with_a_head(rename())
         pool = pool1 or ("space-time" if weights.grammar == "kenshohara" else "none")
         settings = infer_settings(weights, pool1=pool)
         published_eps = entry.bn_eps if entry else None
@@ -229,13 +244,19 @@ def _read(
         settings = replace(settings, bn_eps=eps)
     except (CheckpointError, SettingsError) as error:
         raise CheckpointError(f"{path}: {error}") from error
+    of_entry = entry and (entry.num_classes or settings.num_classes, entry.clips.channels)
+    if of_entry and of_entry != (settings.num_classes, settings.in_channels):
+        entry = None  # another file of that name, such as a finetuned one
     names = file_classes or (entry.class_names() if entry else None) or unnamed(settings.num_classes)
-    if len(names) != settings.num_classes:
+    if weights.headless:
+        names = ()
+    elif len(names) != settings.num_classes:
         raise CheckpointError(
             f"{path} has {settings.num_classes} classes, and {len(names)} names were given: "
             f"{few(tuple(names))}"
         )
-    clips = entry.clips if entry else ClipSettings(clip_len=settings.clip_len or 16)
+    modality: Modality = "flow" if settings.in_channels == 2 else "rgb"
+    clips = entry.clips if entry else ClipSettings(settings.clip_len or 16, modality=modality)
     training = {"data": entry.trained_on, "frames per second": entry.fps} if entry else {}
     accuracy = dict(entry.accuracy) if entry else {}
     return weights, Card(settings, clips, tuple(names), training, accuracy)
@@ -249,22 +270,31 @@ def _usual_bn_eps(grammar: str, settings: NetworkSettings) -> float:
 
 
 def _locate(path_or_name: str | Path) -> tuple[Path, Published | None]:
-    """Return the file of a path, a shipped name or a published one, and the last one's entry."""
+    """Return the file of a path, a shipped or published name or a place on the Hub, and its entry."""
     name, path = str(path_or_name), Path(path_or_name)
     if name in shipped():
         return SHIPPED / f"{name}.safetensors", None
     if name in published():
         entry = published()[name]
         return fetch(entry), entry
+    if is_on_hub(name):
+        path = fetch_weights(name)
+        return path, by_file(path)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder: give the weight file in it")
     if not path.is_file():
         known = [*shipped(), *published()]
+        if path.name in _OF_A_RUN and not path.parent.is_dir():
+            raise CheckpointError(
+                f"no run {path.parent}: train it first. Of the notebooks, run 06 first for 07, and 04 "
+                "first for 08 and 09"
+            )
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise CheckpointError(
             f"no checkpoint {path_or_name}: {hint}give a file, a shipped name "
-            f"({', '.join(shipped()) or 'none is installed'}) or one that `r21d weights` lists"
+            f"({', '.join(shipped()) or 'none is installed'}), one that `r21d weights` lists, or "
+            "hf://owner/repo on the Hugging Face Hub"
         )
     return path, by_file(path)
 
@@ -274,7 +304,10 @@ def _check_shipped_sum(path: Path) -> None:
     beside = path.with_suffix(".json")
     if path.parent != SHIPPED or not beside.is_file():
         return
-    expected = json.loads(beside.read_text())["sha256"]
+    try:
+        expected = json.loads(beside.read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{beside} is damaged: restore it from git") from error
     if sha256(path) != expected:
         raise CheckpointError(
             f"{path} does not have the SHA-256 that {beside.name} states: restore it from git"

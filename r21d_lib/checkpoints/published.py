@@ -16,7 +16,7 @@ from pathlib import Path
 import torch.hub
 
 from r21d_lib.data.class_names import read_labels
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clips import ClipSettings, Modality
 from r21d_lib.errors import CheckpointError
 
 TABLE = Path(__file__).parents[1] / "weights" / "published.csv"
@@ -24,12 +24,14 @@ TABLE = Path(__file__).parents[1] / "weights" / "published.csv"
 
 @dataclass(frozen=True)
 class Published:
-    """One published weight file; every network has the Kinetics statistics and 112-pixel crops.
+    """One published weight file; every network has its modality's statistics and 112-pixel crops.
 
     Attributes:
         name: what `load` takes, such as "r2plus1d_34_32_kinetics" or "torchvision/r2plus1d_18".
         file: the file's name.
-        url: where it was published; empty for torchvision's, which knows its own: see `address`.
+        url: where it was published.
+        seen: whether the file is still there, as far as others say: "seen alive (YEAR)", "unknown" (no
+            word of a download was found; the page that names it may live on) or "dead".
         network: name and depth, such as "r2plus1d_34".
         num_classes: of its last layer; None where nobody wrote it down.
         trained_on: data sets, in order.
@@ -38,11 +40,13 @@ class Published:
         accuracy: on Kinetics-400's validation set, as fractions of 1: clip@1, video@1, video@5.
         protocol: how the accuracy was measured.
         bn_eps: epsilon of the batch norms.
+        modality: "rgb", or "flow" of networks of optical flow.
     """
 
     name: str
     file: str
     url: str
+    seen: str
     network: str
     num_classes: int | None
     trained_on: str
@@ -51,6 +55,7 @@ class Published:
     accuracy: Mapping[str, float]
     protocol: str
     bn_eps: float
+    modality: Modality
 
     @property
     def hash_prefix(self) -> str | None:
@@ -60,16 +65,8 @@ class Published:
 
     @property
     def clips(self) -> ClipSettings:
-        """How clips are cut for it, from videos at the frame rate of its training."""
-        return ClipSettings(clip_len=self.clip_len)
-
-    def address(self) -> str:
-        """Return where the file can be downloaded."""
-        if self.url:
-            return self.url
-        import torchvision.models
-
-        return torchvision.models.get_model_weights(self.network)["KINETICS400_V1"].url
+        """How clips are cut for it, at the frame rate of its training where that is known."""
+        return ClipSettings(clip_len=self.clip_len, fps=self.fps, modality=self.modality)
 
     def class_names(self) -> tuple[str, ...] | None:
         """Return Kinetics-400's names where the file has torchvision's classes, else None.
@@ -82,13 +79,14 @@ class Published:
 @cache
 def published() -> dict[str, Published]:
     """Return the table, by name."""
-    with open(TABLE, newline="") as lines:
+    with open(TABLE, encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     entries = [
         Published(
             name=row["name"],
             file=row["file"],
             url=row["url"],
+            seen=row["seen"],
             network=row["network"],
             num_classes=int(row["num_classes"]) if row["num_classes"] else None,
             trained_on=row["trained_on"],
@@ -101,6 +99,7 @@ def published() -> dict[str, Published]:
             },
             protocol=row["protocol"],
             bn_eps=float(row["bn_eps"]),
+            modality="flow" if row["modality"] == "flow" else "rgb",
         )
         for row in rows
     ]
@@ -113,6 +112,7 @@ def best(
     depth: int | None = None,
     clip_len: int | None = None,
     num_classes: int | None = None,
+    modality: Modality = "rgb",
 ) -> Published:
     """Return the most accurate published weights of a description; None leaves a point open.
 
@@ -121,6 +121,7 @@ def best(
         depth: its layers.
         clip_len: frames in a clip.
         num_classes: of its last layer.
+        modality: "rgb" or "flow".
 
     Raises:
         CheckpointError: if there are none.
@@ -129,7 +130,8 @@ def best(
     fitting = [
         entry
         for entry in published().values()
-        if all(
+        if entry.modality == modality
+        and all(
             want is None or str(want) == str(value)
             for want, value in zip(
                 wanted.values(),
@@ -169,12 +171,11 @@ def fetch(entry: Published) -> Path:
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    address = entry.address()
     try:
-        torch.hub.download_url_to_file(address, str(path), entry.hash_prefix, progress=True)
+        torch.hub.download_url_to_file(entry.url, str(path), entry.hash_prefix, progress=True)
     except (urllib.error.URLError, OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"{entry.name} cannot be downloaded ({error}): get {address} with a browser and put it "
-            f"at {path}"
+            f"{entry.name} ({entry.seen}) cannot be downloaded ({error}): get {entry.url} with a "
+            f"browser and put it at {path}"
         ) from error
     return path

@@ -1,13 +1,17 @@
-"""The commands of `r21d` that make and check data sets: figures, splits, prepare, doctor."""
+"""The commands of `r21d` that make and check data sets: figures, splits, fetch, prepare, doctor."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from r21d_lib.cli import Panel
-from r21d_lib.errors import SettingsError
-from r21d_lib.files import BUILD, DATA_SPLITS
+from r21d_lib.cli import Panel, outputs, say, say_table
+from r21d_lib.errors import SettingsError, few
+from r21d_lib.files import BUILD, DATA_SPLITS, check_name
+
+if TYPE_CHECKING:
+    from r21d_lib.data.decoding_check import Finding
 
 app = typer.Typer()
 
@@ -18,7 +22,7 @@ WorkersOption = Annotated[int | None, typer.Option(help="Processes to use; all c
 @app.command(
     rich_help_panel=Panel.data,
     epilog="**Examples:** `r21d figures` · `r21d figures ~/figures --clips 200 --seed 7` · "
-    "`r21d figures --source`",
+    "`r21d figures --source` · `r21d figures --films --clips 60`",
 )
 def figures(
     folder: Annotated[
@@ -27,23 +31,30 @@ def figures(
     source: Annotated[
         bool, typer.Option("--source", help="Draw the other actions, those for pretraining.")
     ] = False,
-    clips: Annotated[int, typer.Option(help="Clips a class.")] = 100,
+    films: Annotated[
+        bool, typer.Option("--films", help="Draw films of 4 to 6 s, with idle time around the action.")
+    ] = False,
+    clips: Annotated[int | None, typer.Option(help="Clips a class; 100, or 60 films.")] = None,
     seed: SeedOption = 0,
     workers: WorkersOption = None,
 ) -> None:
     """Draw the data set ActionFigures: real .avi files in HMDB51's layout, with three splits."""
     from r21d_lib.data import action_figures
+    from r21d_lib.data.action_figures.generation import Subset
 
-    default = BUILD / "data" / ("action_figures_source" if source else "action_figures")
-    root = folder or default
+    if source and films:
+        raise SettingsError("--source and --films are two data sets: give one")
+    name = "action_figures_source" if source else "action_films" if films else "action_figures"
+    subset: Subset = "source" if source else "films" if films else "target"
+    root = folder or BUILD / "data" / name
     action_figures.generate(
         root,
-        subset="source" if source else "target",
-        clips_per_class=clips,
+        subset=subset,
+        clips_per_class=clips or (60 if films else 100),
         seed=seed,
         workers=workers,
     )
-    typer.echo(f"ActionFigures ({'source' if source else 'target'} classes) is in {root}")
+    say(f"ActionFigures ({'films' if films else f'{subset} classes'}) is in {root}")
 
 
 @app.command(
@@ -57,14 +68,79 @@ def splits(
     ],
     name: Annotated[str, typer.Option(help="Name of the data set, and of the folder to write.")],
     to: Annotated[Path, typer.Option(help="Where the folder goes.")] = DATA_SPLITS,
+    force: outputs.Force = False,
 ) -> None:
     """Rewrite official split lists in this project's form: data_splits/NAME/split1.csv and so on."""
     from r21d_lib.data import hmdb51
     from r21d_lib.data import lists as listed
 
     check = hmdb51.check_counts if name == "hmdb51" else None
-    written = listed.convert_splits(source, to, dataset=name, check=check)
-    typer.echo("\n".join(f"wrote {path}" for path in written))
+    written = listed.convert_splits(source, to, dataset=name, check=check, force=force)
+    say(*(f"wrote {path}" for path in written))
+
+
+@app.command(
+    rich_help_panel=Panel.data,
+    epilog="**Examples:** `r21d fetch` lists the sources · `r21d fetch hmdb51` · "
+    "`r21d fetch hmdb51 --from original` · `r21d fetch hmdb51 --classes golf,wave --to ~/two`",
+)
+def fetch(
+    dataset: Annotated[
+        str | None, typer.Argument(help="hmdb51; where not given, the sources are listed.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="The source; the first listed where not given.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Some of the classes, by commas; all where not given.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="The folder to fill; $R21D_HMDB51 or build/data/hmdb51 if none.")
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option(help="Decode every video in the check, too: minutes for all of HMDB51.")
+    ] = False,
+    workers: WorkersOption = None,
+) -> None:
+    """Fetch a data set from the Hugging Face Hub, prepare and check it; goes on where it was stopped.
+
+    Exits with 1 if something is wrong with it.
+    """
+    from r21d_lib.data import hmdb51
+
+    if dataset is None:
+        _list_sources()
+        return
+    if dataset != "hmdb51":
+        raise SettingsError(f"no data set {dataset!r} can be fetched: choose hmdb51")
+    chosen, folder = hmdb51.find(source), (to or hmdb51.default_folder()).expanduser()
+    names = [name.strip() for name in classes.split(",")] if classes else None
+    say(f"{chosen.repo}: {chosen.form}, {chosen.size}, licence: {chosen.licence}")
+    made = hmdb51.fetch(source, folder, classes=names, workers=workers)
+    _say_made(made, folder)
+    findings = hmdb51.examine(
+        folder, classes=names, splits=chosen.splits, decode=decode, workers=workers
+    )
+    what = "the lists name of these classes" if names else "of the three splits"
+    if len(chosen.splits) == 1:
+        what = f"split {chosen.splits[0]} lists"
+    _say_findings(findings, f"{folder} holds all {what}" + ("" if decode else " (not decoded)"))
+    if names:
+        say(f"next: r21d prepare listed {folder} --name some, with a split of its own")
+        return
+    setting = f"R21D_HMDB51={folder} " if folder != hmdb51.default_folder() else ""
+    say(f"next: {setting}r21d train hmdb51_finetune checkpoint=...")
+
+
+def _list_sources() -> None:
+    """Print where HMDB51 can be fetched from."""
+    from r21d_lib.data import hmdb51
+
+    for number, its in enumerate(hmdb51.sources().values()):
+        usual = "" if number else " (taken where none is named)"
+        say(f"hmdb51 --from {its.name}{usual}")
+        say(f"    {its.repo}: {its.form}, {its.size}")
+        say(f"    licence: {its.licence}; seen alive: {its.seen}")
 
 
 @app.command(
@@ -72,7 +148,9 @@ def splits(
     epilog="**Examples:** `r21d prepare hmdb51 ~/Downloads/hmdb51_org.rar` · "
     "`r21d prepare hmdb51 ~/hmdb51_rars --to /data/hmdb51` · "
     "`r21d prepare listed mine.csv --videos ~/videos --name mine` · "
-    "`r21d prepare listed train.csv --test val.csv --labels classes.txt --name kinetics400`",
+    "`r21d prepare listed ~/clips --name mine` · "
+    "`r21d prepare listed train.csv --test val.csv --labels classes.txt --name kinetics400` · "
+    "`r21d prepare listed ~/ucfTrainTestlist --videos ~/UCF-101 --name ucf101`",
 )
 def prepare(
     dataset: Annotated[str, typer.Argument(help="hmdb51, or listed for your own videos.")],
@@ -80,7 +158,8 @@ def prepare(
         list[Path],
         typer.Argument(
             help="hmdb51: hmdb51_org.rar, a .zip, or a folder of class archives or folders; "
-            "listed: CSV lists with the columns video and label_name."
+            "listed: CSV lists with the columns video and label_name, a folder of class folders, or "
+            "of UCF101's trainlist01.txt, testlist01.txt, ... and classInd.txt."
         ),
     ],
     to: Annotated[
@@ -96,20 +175,39 @@ def prepare(
     labels: Annotated[
         Path | None, typer.Option(help="listed: class names, a JSON list or one a line.")
     ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="listed: leave out listed videos that are not there.")
+    ] = False,
     workers: WorkersOption = None,
 ) -> None:
     """Bring a data set's files into the form that training reads; goes on where it was stopped."""
     if dataset == "listed":
-        _prepare_listed(source, to, videos, name, test or [], labels)
+        _prepare_listed(source, to, videos, name, test or [], labels, skip_missing)
         return
     from r21d_lib.data import hmdb51
 
-    _check_dataset(dataset, "hmdb51 or listed")
+    if dataset != "hmdb51":
+        raise SettingsError(f"no data set {dataset!r} is known here: choose hmdb51 or listed")
     if len(source) != 1:
         raise SettingsError(f"hmdb51 comes from one archive or folder, not {len(source)}: give one")
     folder = to or hmdb51.default_folder()
     made = hmdb51.prepare_files(source[0], folder, workers=workers)
-    typer.echo(f"{len(made)} classes were added to {folder}; next: r21d doctor hmdb51 {folder}")
+    _say_made(made, folder)
+    say(f"next: r21d doctor hmdb51 {folder}")
+
+
+def _say_made(made: Sequence[str], folder: Path) -> None:
+    """Print what was made, counted on disk."""
+    counts = {
+        path.name: sum(1 for _ in path.iterdir())
+        for path in folder.iterdir()
+        if path.is_dir() and path.name[0] != "."
+    }
+    clips = sum(counts[name] for name in made)
+    say(
+        f"{len(made)} classes with {clips:,} clips were made; "
+        f"{folder} holds {len(counts)} classes with {sum(counts.values()):,} clips"
+    )
 
 
 def _prepare_listed(
@@ -119,51 +217,74 @@ def _prepare_listed(
     name: str | None,
     test: list[Path],
     labels: Path | None,
+    skip_missing: bool,
 ) -> None:
     """Make a data set of your own videos."""
+    import pandas as pd
+
     from r21d_lib import checkpoints
     from r21d_lib.data import csv_lists
 
     name = name or lists[0].stem
-    if name != Path(name).name or name in (".", ".."):
-        raise SettingsError(f"{name!r} is no name but a place: give the folder with --to")
+    check_name(name)
     folder = to or BUILD / "data" / name
     classes = checkpoints.read_labels(labels) if labels else None
-    counts = csv_lists.make_folder(lists, folder, videos=videos.expanduser(), test=test, labels=classes)
-    for split, parts in counts.items():
-        typer.echo(f"split {split}: {parts['train']:,} training and {parts['test']:,} test videos")
-    typer.echo(f"the data set is {folder}; next: r21d train small_finetune data={folder}")
+    made = csv_lists.make_folder(
+        lists,
+        folder,
+        videos=videos.expanduser(),
+        test=test,
+        labels=classes,
+        skip_missing=skip_missing,
+    )
+    with pd.option_context("display.max_rows", 100, "display.width", 100):
+        say_table(made.table())
+    for split in made.counts:
+        parts = made.total(split)
+        say(f"split {split}: {parts['train']:,} training and {parts['test']:,} test videos")
+    if made.missing:
+        say(f"{len(made.missing):,} videos are not there: {few(made.missing)}", err=True)
+    pairs = [f"{one!r} and {other!r}" for one, other in made.alike]
+    if pairs:
+        say(f"classes {few(pairs)} differ by one slip: are they one?", err=True)
+    say(f"the data set is {folder}; next: r21d train small_finetune data={folder}")
 
 
 @app.command(
     rich_help_panel=Panel.data,
-    epilog="**Examples:** `r21d doctor hmdb51` · `r21d doctor hmdb51 /data/hmdb51 --no-decode`",
+    epilog="**Examples:** `r21d doctor hmdb51` · `r21d doctor hmdb51 /data/hmdb51 --no-decode` · "
+    "`r21d doctor mine`",
 )
 def doctor(
-    dataset: Annotated[str, typer.Argument(help="hmdb51.")],
+    data: Annotated[str, typer.Argument(help="hmdb51, or a data set's name or folder.")],
     folder: Annotated[
-        Path | None, typer.Argument(help="The class folders; $R21D_HMDB51 where not given.")
+        Path | None, typer.Argument(help="hmdb51: its class folders; $R21D_HMDB51 where not given.")
     ] = None,
-    decode: Annotated[bool, typer.Option(help="Decode every clip, not only look at names.")] = True,
+    decode: Annotated[bool, typer.Option(help="Decode every video, not only look at names.")] = True,
     workers: WorkersOption = None,
 ) -> None:
     """Check a data set's classes, names, counts and files, and say how to mend what is wrong.
 
     Exits with 1 if something is wrong.
     """
-    from r21d_lib.data import hmdb51
+    from r21d_lib.data import doctor, hmdb51
 
-    _check_dataset(dataset, "hmdb51")
-    root = folder or hmdb51.default_folder()
-    findings = hmdb51.examine(root, decode=decode, workers=workers)
+    if data == "hmdb51":
+        root = folder or hmdb51.default_folder()
+        findings = hmdb51.examine(root, decode=decode, workers=workers)
+        well = f"{root} holds all of HMDB51's three splits"
+    elif folder is not None:
+        raise SettingsError(f"{data} names its own folder: leave {folder} out")
+    else:
+        findings = doctor.examine(data, decode=decode, workers=workers)
+        well = f"nothing is wrong with {data}"
+    _say_findings(findings, well + ("" if decode else " (not decoded)"))
+
+
+def _say_findings(findings: Sequence["Finding"], well: str) -> None:
+    """Print what a check found, or `well`; end with 1 if something is wrong."""
     for finding in findings:
-        typer.echo(f"{finding.level}: {finding.text}")
-    wrong = sum(finding.level == "wrong" for finding in findings)
-    if wrong:
+        say(f"{finding.level}: {finding.text}")
+    if any(finding.level == "wrong" for finding in findings):
         raise typer.Exit(1)
-    typer.echo(f"{root} holds all of HMDB51's three splits" + ("" if decode else " (not decoded)"))
-
-
-def _check_dataset(name: str, known: str) -> None:
-    if name != "hmdb51":
-        raise SettingsError(f"no data set {name!r} is known here: choose {known}")
+    say(well)

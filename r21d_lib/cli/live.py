@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from r21d_lib.cli import Panel
+from r21d_lib.cli import Panel, outputs, say, say_what_it_knows
 from r21d_lib.errors import SettingsError
 
 app = typer.Typer()
@@ -36,6 +36,7 @@ def live(
         bool, typer.Option("--fast", help="A file: every frame, as fast as it goes, not in its time.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU if there is one.")] = None,
+    force: outputs.Force = False,
 ) -> None:
     """Show what the network sees now, until Ctrl-C: in a window, or in a video where there is none.
 
@@ -52,15 +53,19 @@ def live(
         window = not fast and live_view.can_open_a_window()
     if output is None and not window:
         output = Path("live.mp4")
+    if output is not None:
+        outputs.check(output, inputs=[Path(source or "")], force=force)
+    recognizer = Recognizer(checkpoint, device=device)
+    say_what_it_knows(recognizer)
     watched = live_view.show(
         opened,
-        Recognizer(checkpoint, device=device),
+        recognizer,
         output=output,
         window=window,
         seconds=seconds,
         fast=fast,
-        say=typer.echo,
+        say=say,
     )
-    typer.echo(watched)
+    say(str(watched))
     if output is not None:
-        typer.echo(f"wrote {output}")
+        say(f"wrote {output}")

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import typer
 from typer.core import TyperCommand
+
+from r21d_lib.cli import say
 
 # The old name to the new option; "" is a plain argument, None is not needed any more.
 _NOW: dict[str, str | None] = {
@@ -46,9 +47,9 @@ def _translated(args: Sequence[str]) -> Iterator[str]:
         value = value if equals else next(rest, "")
         new = _NOW[old]
         if new is None:
-            typer.secho(f"note: {old} is not needed any more", err=True)
+            say(f"note: {old} is not needed any more", err=True)
             continue
-        typer.secho(f"note: {old} is now {new or 'an argument without a name'}", err=True)
+        say(f"note: {old} is now {new or 'an argument without a name'}", err=True)
         if new:
             yield new
         yield f"cuda:{value.split(',')[0]}" if old == "--gpus" else value

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from r21d_lib.cli import Panel
+from r21d_lib.cli import Panel, outputs, say, say_table
 from r21d_lib.cli.data import SeedOption
 from r21d_lib.errors import SettingsError
+from r21d_lib.files import whole_file
 
 app = typer.Typer()
 
@@ -34,9 +35,9 @@ def recipes(
 
     if name is None:
         for known in recipes.names():
-            typer.echo(f"{known:24} {recipes.read(known).description}")
+            say(f"{known:24} {recipes.read(known).description}")
         return
-    typer.echo(recipes.describe(recipes.read(name, changes or ())))
+    say_table(recipes.describe(recipes.read(name, changes or ())))
 
 
 @app.command(
@@ -65,6 +66,9 @@ def train(
     on_bad_video: Annotated[
         OnBadVideo, typer.Option(help="At a video that cannot be decoded: stop, or leave it out.")
     ] = OnBadVideo.fail,
+    log_with: Annotated[
+        list[str] | None, typer.Option(help="Besides TensorBoard: wandb, trackio or mlflow.")
+    ] = None,
 ) -> None:
     """Train by a recipe, from a checkpoint or from scratch; an interrupted run goes on where it was."""
     from r21d_lib.plots.tensorboard import log_images
@@ -78,8 +82,9 @@ def train(
         minutes=minutes,
         on_bad_video=on_bad_video.value,
         on_epoch=log_images,
+        log_with=log_with or (),
     )
-    typer.echo(f"the run is in {folder.path}; next: r21d evaluate {run or folder.path.name}")
+    say(f"the run is in {folder.path}; next: r21d evaluate {run or folder.path.name}")
 
 
 @app.command(
@@ -87,7 +92,8 @@ def train(
     epilog="**Examples:** `r21d evaluate build/runs/RUN` · "
     "`r21d evaluate RUN_split1 RUN_split2 RUN_split3` · "
     "`r21d evaluate last.safetensors --data hmdb51 --split 2 --crops 3` · "
-    "`r21d evaluate build/runs/RUN --dense-step 8`",
+    "`r21d evaluate build/runs/RUN --dense-step 8` · `r21d evaluate RUN --csv said.csv` · "
+    "`r21d evaluate RGB_RUN FLOW_RUN --average`",
 )
 def evaluate(
     runs: Annotated[
@@ -105,14 +111,39 @@ def evaluate(
     scores: Annotated[
         Path | None, typer.Option(help="The scores file; beside the checkpoint where not given.")
     ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write what was said of each video here.")
+    ] = None,
+    average: Annotated[
+        bool,
+        typer.Option("--average", help="Two streams: average two runs' kept scores of one split."),
+    ] = False,
+    force: outputs.Force = False,
 ) -> None:
     """Score the test list: clip@1, video@1, video@5 and a table by class; keep every score.
 
-    Several runs are the splits of one experiment: each is scored on its own, and their mean given.
+    Several runs are the splits of one experiment: each is scored on its own, and their mean given. With
+    --average two runs, such as one of RGB and one of flow, are one recogniser: the scores that they
+    kept are averaged, and the tables say by class what that gains.
     """
+    import pandas as pd
+
     from r21d_lib import evaluation
     from r21d_lib.training.run import evaluate
 
+    for file, suffix in ((scores, ".npz"), (csv_file, ".csv")):
+        if file is not None and file.suffix != suffix:
+            raise SettingsError(f"{file} is not named {suffix}: name the file to write so")
+        if file is not None:
+            outputs.check(file, inputs=map(Path, runs), force=force)
+    if average:
+        if data or clips or dense_step or crops != 1 or csv_file:
+            raise SettingsError(
+                "--average reads the scores that two runs kept: leave out --data, --clips, --crops, "
+                "--dense-step and --csv, or evaluate each of them with these first"
+            )
+        _average(runs, split, scores)
+        return
     if scores and len(runs) > 1:
         raise SettingsError("--scores names one file, and there are several runs: leave it out")
     done = [
@@ -128,16 +159,44 @@ def evaluate(
         for run in runs
     ]
     for one in done:
-        typer.echo(f"split {one.split}, {len(one.scores.names):,} videos; every score is in {one.file}")
+        say(f"split {one.split}, {len(one.scores.names):,} videos; every score is in {one.file}")
         for key, value in evaluation.summary(one.scores).items():
-            typer.echo(f"{key:16} {value:.4f}" if isinstance(value, float) else f"{key:16} {value}")
+            say(f"{key:16} {value:.4f}" if isinstance(value, float) else f"{key:16} {value}")
         low, high, groups = evaluation.video_interval(one.scores)
-        typer.echo(f"95% interval of video@1: {low:.3f} to {high:.3f}, over {groups} groups")
+        say(f"95% interval of video@1: {low:.3f} to {high:.3f}, over {groups} groups")
+    if csv_file is not None:
+        tables = {one.split: evaluation.per_video(one.scores) for one in done}
+        with whole_file(csv_file) as partial:
+            pd.concat(tables, names=["split"]).droplevel(1).to_csv(partial)
+        say(f"wrote {csv_file}")
     if len(done) > 1:
-        typer.echo(evaluation.mean_of_splits({one.split: one.scores for one in done}).round(4))
+        say_table(evaluation.mean_of_splits({one.split: one.scores for one in done}).round(4))
     else:
         table = evaluation.per_class(done[0].scores).sort_values("accuracy")
-        typer.echo(table.to_string(index=False, float_format="{:.2f}".format))
+        say_table(table.to_string(index=False, float_format="{:.2f}".format))
+
+
+def _average(runs: list[str], split: int | None, to: Path | None) -> None:
+    """Print what two runs reach alone and together, and what each class gains."""
+    from r21d_lib import evaluation
+    from r21d_lib.training.run import kept_scores
+
+    if len(runs) != 2:
+        raise SettingsError(f"--average takes two runs, not {len(runs)}: give RGB's and flow's")
+    first, second = (kept_scores(run, split) for run in runs)
+    both = evaluation.average(first, second)
+    for name, scores in (*zip(runs, (first, second), strict=True), ("average", both)):
+        low, high, groups = evaluation.video_interval(scores)
+        reached = f"video@1 {evaluation.video_accuracy(scores):.4f} [{low:.3f}, {high:.3f}]"
+        say(f"{reached}, clip@1 {evaluation.clip_accuracy(scores):.4f}  {name}")
+    say(f"{len(both.names):,} videos, 95% intervals over {groups} groups")
+    for run, its in zip(runs, (first, second), strict=True):
+        say("", f"what the average gains over {run}")
+        table = evaluation.gains([its], [both])
+        say_table(table.to_string(index=False, float_format="{:.2f}".format))
+    if to is not None:
+        both.save(to)
+        say(f"every score of the average is in {to}")
 
 
 @app.command(rich_help_panel=Panel.train, epilog="**Examples:** `r21d weights` · `r21d weights 34`")
@@ -152,7 +211,7 @@ def weights(
     if table.empty:
         raise SettingsError(f"no weights have {pattern!r} in their name: see `r21d weights`")
     names = table.index.str.ljust(table.index.str.len().max())
-    typer.echo(table.set_axis(names).rename_axis(None).to_string(na_rep="?", justify="left"))
+    say_table(table.set_axis(names).rename_axis(None).to_string(na_rep="?", justify="left"))
 
 
 @app.command(
@@ -162,18 +221,23 @@ def weights(
     "`r21d convert mine.pth mine.safetensors --labels classes.json`",
 )
 def convert(
-    source: Annotated[str, typer.Argument(help="A weight file, or a name that `r21d weights` lists.")],
+    source: Annotated[
+        str, typer.Argument(help="A weight file, a name of `r21d weights`, or hf://owner/repo.")
+    ],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     labels: Annotated[
         Path | None, typer.Option(help="The file's class names: a JSON list, or one a line.")
     ] = None,
+    force: outputs.Force = False,
 ) -> None:
     """Write any known weight file (Caffe2 .pkl, .pth, .safetensors) as safetensors with its card."""
     from r21d_lib import checkpoints
 
+    if target.suffix == ".safetensors":  # another is refused below
+        outputs.check(target, inputs=[Path(source)], force=force)
     names = checkpoints.read_labels(labels) if labels else None
-    typer.echo(checkpoints.convert(source, target, file_classes=names))
-    typer.echo(f"wrote {target}")
+    say(str(checkpoints.convert(source, target, file_classes=names)))
+    say(f"wrote {target}")
 
 
 @app.command(
@@ -191,4 +255,4 @@ def pretrain_figures(
     from r21d_lib.training.pretraining import pretrain_figures
 
     path = pretrain_figures(seed=seed, install=install)
-    typer.echo(f"the checkpoint is {path}")
+    say(f"the checkpoint is {path}")

@@ -19,13 +19,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from r21d_lib.data import flow as optical_flow
 from r21d_lib.data import frame_store
-from r21d_lib.data.clips import ClipSettings, clip_indices, resize
-from r21d_lib.data.frame_store import StoredVideo
+from r21d_lib.data.clips import ClipSettings, Modality, clip_indices, resize
+from r21d_lib.data.frame_store import Frames, StoredVideo
 from r21d_lib.data.lists import VideoList
+from r21d_lib.data.safe_decoder import patience, stream, timed
 from r21d_lib.data.safe_pool import given_up, guarded_map
-from r21d_lib.data.video import stream
-from r21d_lib.errors import DatasetError, VideoError
+from r21d_lib.data.video import at_rate
+from r21d_lib.errors import DatasetError, SettingsError, VideoError
+from r21d_lib.files import clear_partials
 
 BadVideo = Literal["fail", "report"]
 # A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
@@ -65,12 +68,12 @@ class PreparedVideos:
         return len(self.videos)
 
     def frames(self, index: int) -> np.ndarray:
-        """Return a video: (T, H, W, 3) uint8."""
+        """Return a video: (T, H, W, 3) uint8, or its flow as bytes, (T - 1, H, W, 2)."""
         path, entry = self._find(index)
         return frame_store.read(path, entry, np.arange(entry.frames)).numpy()
 
     def clips(self, index: int, settings: ClipSettings, starts: Callable[[int], list[int]]) -> Tensor:
-        """Read clips of one video: (clips, clip_len, H, W, 3) uint8. Each frame is read once.
+        """Read clips of one video: (clips, clip_len, H, W, C) uint8. Each frame is read once.
 
         Args:
             index: of the video.
@@ -114,6 +117,8 @@ def prepare(
     *,
     size: tuple[int, int],
     quality: int | None = None,
+    fps: float | None = None,
+    modality: Modality = "rgb",
     on_bad_video: BadVideo = "fail",
     seconds: float = _SECONDS_A_VIDEO,
     workers: int | None = None,
@@ -127,28 +132,49 @@ def prepare(
             quality has a folder of its own, so that data sets of one name never meet.
         size: (height, width) of the kept frames [pixels].
         quality: keeps them as JPEG of this quality, in a tenth of the space; None keeps them exact.
+        fps: keeps the frames nearest to the moments of this rate, see `ClipSettings.fps`; None keeps
+            the video's own.
+        modality: "flow" keeps, instead of the frames, the optical flow from each to the next, computed
+            once between the resized frames at that rate: see `flow`. It is always kept exactly.
         on_bad_video: "fail" stops at the first video that cannot be decoded, and what was decoded
             stays; "report" goes on and names all of them in `PreparedVideos.bad`.
-        seconds: a video that takes longer is given up. Few videos (under 64) are decoded in this
-            process, which starts nothing and looks at the clock between frames; other processes
-            are stopped whatever they do, and may crash.
+        seconds: a video that takes longer is given up, a large one after 100 s a megabyte. Few videos
+            (under 64) are decoded in this process, which looks at the clock between frames and has
+            one other decode; other processes are stopped whatever they do, and may crash.
         workers: processes; None takes one a core, fewer where there is little to decode.
         progress: shows a bar when it takes more than two seconds.
 
     Raises:
         VideoError: at the first video of the list that cannot be decoded, unless it is reported.
         DatasetError: if the cache cannot be written.
+        SettingsError: for a rate, where the list says by frames' numbers where clips start; for flow,
+            where a quality is given or OpenCV is missing.
     """
-    kind = f"-q{quality}" if quality else ""
+    if modality == "flow":
+        if quality is not None:
+            raise SettingsError(
+                f"flow is kept exactly, as JPEG of quality {quality} would move still pixels: give "
+                "quality=none"
+            )
+        quality = frame_store.FLOW
+    if fps is not None and videos.starts is not None:
+        raise SettingsError(
+            f"{videos.name} says by the numbers of frames where clips start, which another rate moves: "
+            "give fps=none"
+        )
+    form = "-flow" if modality == "flow" else f"-q{quality}" if quality else ""
+    kind = form + (f"-{fps:g}fps" if fps else "")
     folder = Path(cache) / _place(videos.root) / f"{size[0]}x{size[1]}{kind}"
     versions = {name: _version(videos.path(index)) for index, name in enumerate(videos.names)}
     todo = _missing(videos, folder, versions)
     if not todo:
         return _prepared(videos, folder, versions, {})
     processes = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
-    jobs = [(file, name, size, quality or 0, seconds) for name, file in todo]
+    clear_partials(folder)
+    jobs = [(file, name, size, quality or 0, fps, seconds, folder) for name, file in todo]
     decoded = guarded_map(_decode_one, jobs, processes=processes, seconds=seconds)
-    bar = tqdm(decoded, total=len(todo), desc="decode", unit="video", disable=not progress, delay=2)
+    what = "flow" if modality == "flow" else "decode"
+    bar = tqdm(decoded, total=len(todo), desc=what, unit="video", disable=not progress, delay=2)
     bad: dict[str, str] = {}
     waiting: dict[Path, list[StoredVideo]] = {}
     bytes_waiting, written = 0, time.monotonic()
@@ -160,7 +186,7 @@ def prepare(
                 bad[name] = str(result)
                 continue
             waiting.setdefault(store_of(folder, name), []).append(result)
-            bytes_waiting += sum(map(len, result.frames))
+            bytes_waiting += result.frames.bytes_held
             late = time.monotonic() - written > _SECONDS_A_TRANSACTION
             if late or bytes_waiting > _BYTES_A_TRANSACTION:
                 _write_all(waiting)
@@ -225,19 +251,37 @@ def _write_all(waiting: dict[Path, list[StoredVideo]]) -> None:
 
 
 def _decode_one(
-    file: Path, name: str, size: tuple[int, int], quality: int, seconds: float
+    file: Path,
+    name: str,
+    size: tuple[int, int],
+    quality: int,
+    fps: float | None,
+    seconds: float,
+    folder: Path,
 ) -> StoredVideo | VideoError:
-    """Decode, resize and encode a video, some frames at a time: it may last hours."""
+    """Decode, resize and encode a video or its flow, some frames at a time: it may last hours."""
+    seconds = patience(file, seconds)
     version, until = _version(file), time.monotonic() + seconds
-    frames: list[bytes] = []
-    decoded = stream(file)
+    frames = Frames(folder)
+    decoded = stream(file) if fps is None else (frame for _, frame in at_rate(timed(file), fps))
+    if quality == frame_store.FLOW:
+        small_frames = (resize(torch.from_numpy(frame[None]), size)[0].numpy() for frame in decoded)
+        decoded = optical_flow.of_frames(small_frames)
     try:
         for first in decoded:
-            chunk = [first, *islice(decoded, _BYTES_AT_ONCE // first.nbytes)]
+            largest = max(first.nbytes, 3 * size[0] * size[1])  # a frame, as it comes or as it is kept
+            chunk = [first, *islice(decoded, _BYTES_AT_ONCE // largest)]
+            # Of one type for frames and flow, which is of its size already.
             small = resize(torch.from_numpy(np.stack(chunk)), size)
-            frames += frame_store.encode(small, quality)
+            frames.extend(frame_store.encode(small, quality))
             if time.monotonic() > until:
-                return given_up(file, seconds)
+                raise given_up(file, seconds)
     except VideoError as error:
+        frames.discard()
         return error
+    except OSError as error:
+        frames.discard()
+        raise DatasetError(
+            f"{folder} cannot be written ({error}): free space or choose another folder"
+        ) from error
     return StoredVideo(name, *size, quality, *version, frames)

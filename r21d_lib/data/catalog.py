@@ -1,4 +1,4 @@
-"""Finds a data set by its name in a recipe: ActionFigures, HMDB51, or a folder of your own."""
+"""Finds a data set by its name in a recipe: ActionFigures and its films, HMDB51, or your own folder."""
 
 from pathlib import Path
 
@@ -11,11 +11,14 @@ from r21d_lib.files import BUILD
 _TITLES = {
     "action_figures": "ActionFigures",
     "action_figures_source": "ActionFigures, source actions",
+    "action_films": "ActionFilms",
     "hmdb51": "HMDB51",
+    "ucf101": "UCF101",
 }
 _FIGURES: dict[str, tuple[Subset, int]] = {  # its actions, and the clips of each
     "action_figures": ("target", 100),
     "action_figures_source": ("source", 200),
+    "action_films": ("films", 60),
 }
 
 

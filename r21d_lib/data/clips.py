@@ -1,23 +1,37 @@
 """Clips out of videos: where they start, and resize, crop, flip and normalise on whole batches.
 
-A decoded video is (T, H, W, 3) uint8. A clip is `clip_len` of its frames, `stride` apart; a batch of
-clips is (N, T, H, W, 3) uint8 until `to_network` makes it (N, 3, T, crop, crop) float32.
+A decoded video is (T, H, W, 3) uint8, its optical flow (T - 1, H, W, 2) uint8 (see `flow`). A clip is
+`clip_len` of these, `stride` apart; a batch of clips is (N, T, H, W, C) uint8 until `to_network` makes
+it (N, C, T, crop, crop) float32.
 """
 
 import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from r21d_lib.data import flow
 from r21d_lib.errors import SettingsError
+
+Modality = Literal["rgb", "flow"]
 
 # Of Kinetics, RGB, as fractions of 255: the statistics of VMZ's, IG-65M's and torchvision's weights.
 KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
 KINETICS_STD = (0.22803, 0.22145, 0.216989)
+# Of Farneback's flow (x, y) of 128 x 171 frames [pixels a frame]: those of VMZ's flow networks.
+FLOW_MEAN = (0.0046635, 0.0046261)
+FLOW_STD = (0.972347, 0.755146)
+_STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "rgb": (KINETICS_MEAN, KINETICS_STD),
+    "flow": (FLOW_MEAN, FLOW_STD),
+}
+
+_MOST_FPS = 1000
+_LARGEST = 8192  # frames, or pixels of a side: no clip that fits into memory has more
 
 
 @dataclass(frozen=True)
@@ -29,21 +43,36 @@ class ClipSettings:
         stride: distance between them in the video's frames; 1 takes consecutive frames.
         resize: (height, width) that every frame is resized to, aspect ignored [pixels].
         crop: side of the square that the network sees [pixels].
-        mean: of each RGB channel, as a fraction of 255.
-        std: of each RGB channel, as a fraction of 255.
+        mean: of each channel: RGB as a fraction of 255, flow in pixels a frame. () takes what released
+            networks of the modality have.
+        std: likewise.
+        fps: frames a second that clips are counted in: of a video at another rate, the frames nearest
+            in time are taken. None counts the video's own frames, whatever their rate.
+        modality: what a clip's frames are: "rgb" pictures, or the optical "flow" (x, y) from each to
+            the next.
     """
 
     clip_len: int = 16
     stride: int = 1
     resize: tuple[int, int] = (128, 171)
     crop: int = 112
-    mean: tuple[float, float, float] = KINETICS_MEAN
-    std: tuple[float, float, float] = KINETICS_STD
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    fps: float | None = None
+    modality: Modality = "rgb"
 
     def __post_init__(self) -> None:
-        if self.clip_len < 1 or self.stride < 1:
+        if self.modality not in _STATISTICS:
+            raise SettingsError(f"modality {self.modality!r} is unknown: choose rgb or flow")
+        for name, usual in zip(("mean", "std"), _STATISTICS[self.modality], strict=True):
+            object.__setattr__(self, name, getattr(self, name) or usual)
+        for name in ("clip_len", "stride", "crop"):
+            value = getattr(self, name)
+            if not 1 <= value <= _LARGEST:
+                raise SettingsError(f"{name} must be from 1 to {_LARGEST}, got {value}")
+        if len(self.resize) != 2 or max(self.resize) > _LARGEST:
             raise SettingsError(
-                f"clip_len and stride must be 1 or more, got {self.clip_len} and {self.stride}"
+                f"resize must be a height and a width up to {_LARGEST}, got {self.resize}"
             )
         if not 1 <= self.crop <= min(self.resize):
             raise SettingsError(
@@ -51,10 +80,20 @@ class ClipSettings:
             )
 
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != 3 or not all(math.isfinite(value) for value in values):
-                raise SettingsError(f"{name} must be three finite numbers, got {values}")
+            if len(values) != self.channels or not all(math.isfinite(value) for value in values):
+                raise SettingsError(
+                    f"{name} must be {('two', 'three')[self.channels - 2]} finite numbers, one a "
+                    f"channel of {self.modality}, got {values}"
+                )
         if min(self.std) <= 0:
             raise SettingsError(f"std must be above 0, got {self.std}")
+        if self.fps is not None and not 1 <= self.fps <= _MOST_FPS:
+            raise SettingsError(f"fps must be from 1 to {_MOST_FPS}, or none, got {self.fps}")
+
+    @property
+    def channels(self) -> int:
+        """Channels of a clip: 3 of RGB, 2 of flow."""
+        return len(_STATISTICS[self.modality][0])
 
     @property
     def span(self) -> int:
@@ -62,8 +101,13 @@ class ClipSettings:
         return (self.clip_len - 1) * self.stride + 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values, for JSON."""
-        return asdict(self)
+        """Return the settings as plain values, for JSON, with a rate and flow only where they are."""
+        values = asdict(self)
+        if self.fps is None:
+            del values["fps"]
+        if self.modality == "rgb":
+            del values["modality"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ClipSettings":
@@ -137,11 +181,11 @@ def three_crops(clips: Tensor, crop: int) -> Tensor:
     """Return the first, the middle and the last square along the longer side of each clip.
 
     Args:
-        clips: (N, T, H, W, 3) uint8, already resized.
+        clips: (N, T, H, W, C) uint8, already resized.
         crop: side of the squares [pixels].
 
     Returns:
-        (N * 3, T, crop, crop, 3) uint8, the three of a clip one after the other.
+        (N * 3, T, crop, crop, C) uint8, the three of a clip one after the other.
     """
     height, width = clips.shape[2:4]
     squares = []
@@ -158,16 +202,21 @@ def to_network(
     """Crop, flip and normalise a batch on the device where it is.
 
     Args:
-        clips: (N, T, H, W, 3) uint8, already resized.
-        settings: crop and statistics.
+        clips: (N, T, H, W, C) uint8, already resized; flow as bytes.
+        settings: crop, modality and statistics.
         random: for training: each clip gets one random crop and, every other time, a horizontal
-            flip, the same for all its frames. None, for testing, takes the centre crop.
+            flip, the same for all its frames; flow to the right becomes flow to the left by it. None,
+            for testing, takes the centre crop.
 
     Returns:
-        (N, 3, T, crop, crop) float32, in channels_last_3d memory order.
+        (N, C, T, crop, crop) float32, in channels_last_3d memory order.
     """
-    num_clips, frames, height, width, _ = clips.shape
+    num_clips, frames, height, width, channels = clips.shape
     crop = settings.crop
+    if channels != settings.channels:
+        raise SettingsError(
+            f"a clip of {settings.modality} has {settings.channels} channels, and these have {channels}"
+        )
     if crop > min(height, width):
         raise SettingsError(
             f"a crop of {crop} does not fit into frames of {height} x {width}: resize them first"
@@ -181,22 +230,27 @@ def to_network(
         lefts = torch.randint(width - crop + 1, (num_clips,), generator=random).tolist()
         flips = (torch.rand(num_clips, generator=random) < 0.5).tolist()
     mean, std = _rows_of_statistics(settings, clips.device)
-    inputs = torch.empty((num_clips, frames, crop, crop, 3), device=clips.device)
+    inputs = torch.empty((num_clips, frames, crop, crop, channels), device=clips.device)
     # One clip after the other, as it stays in the processor's cache from its crop to its division.
     for target, clip, top, left, flip in zip(inputs, clips, tops, lefts, flips, strict=True):
         cut = clip[:, top : top + crop, left : left + crop]
         target.copy_(cut.flip(2) if flip else cut)
-        target.view(frames, crop, crop * 3).sub_(mean).div_(std)
+        if flip and settings.modality == "flow":
+            target[..., 0].neg_().add_(2 * flow.STILL)
+        target.view(frames, crop, crop * channels).sub_(mean).div_(std)
     # Channels stay last in memory, which is the order that 3D convolutions are fastest in.
     return inputs.permute(0, 4, 1, 2, 3)
 
 
 @lru_cache(16)
 def _rows_of_statistics(settings: ClipSettings, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation of the values of one row of a crop, in grey levels: (crop * 3,).
+    """Return mean and deviation of the values of one row of a crop, in bytes: (crop * channels,).
 
     A whole row is subtracted several times faster than three channels, again and again. They are
     kept, because a copy to a GPU waits for what it is doing.
     """
-    mean, std = torch.tensor([settings.mean, settings.std], device=device).mul(255)
+    levels, zero = (255.0, 0.0) if settings.modality == "rgb" else (flow.STEPS / flow.BOUND, flow.STILL)
+    mean, std = torch.tensor([settings.mean, settings.std], device=device).mul(levels)
+    if zero:
+        mean = mean + zero
     return mean.repeat(settings.crop), std.repeat(settings.crop)

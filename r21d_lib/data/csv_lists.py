@@ -6,19 +6,59 @@ each video was cut from.
 """
 
 import csv
+import io
+import os
+import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from r21d_lib.data import class_folders, class_names, ucf101
 from r21d_lib.data import lists as listed
 from r21d_lib.data.lists import OFFICIAL_CODES, SPLITS, Part, VideoList
-from r21d_lib.errors import DatasetError
-from r21d_lib.files import whole_file, whole_folder
+from r21d_lib.errors import DatasetError, few
+from r21d_lib.files import read_text, whole_file, whole_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _VIDEO_COLUMNS = ("video", "org_video")
 _CLASS_COLUMNS = ("label_name", "class", "label")
-_STARTS, _GROUPS = "starts.csv", "groups.csv"
+_BREAKS = ("Cc", "Zl", "Zp")  # Unicode's kinds of what ends a line, or steers a terminal
+_STARTS, _GROUPS, _START = "starts.csv", "groups.csv", "start_frm"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `make_folder` made.
+
+    Attributes:
+        counts: how many videos of each class train and test, by split and class.
+        missing: listed videos that are not there and were left out.
+        alike: pairs of class names that a slip of the finger may have made of one.
+    """
+
+    counts: dict[int, dict[str, Counter[Part]]]
+    missing: tuple[str, ...] = ()
+    alike: tuple[tuple[str, str], ...] = ()
+
+    def total(self, split: int) -> Counter[Part]:
+        """Return how many videos of a split train and test."""
+        return sum(self.counts[split].values(), Counter())
+
+    def table(self) -> "pd.DataFrame":
+        """Return a row a class, with a column for each part of each split."""
+        import pandas as pd
+
+        columns = {
+            f"split {split} {part}": {name: its[part] for name, its in classes.items()}
+            for split, classes in self.counts.items()
+            for part in ("train", "test")
+        }
+        return pd.DataFrame(columns).rename_axis("class")
 
 
 @dataclass
@@ -39,25 +79,25 @@ def make_folder(
     videos: Path,
     test: Sequence[Path] = (),
     labels: Sequence[str] | None = None,
-) -> dict[int, Counter[Part]]:
-    """Make a data set out of CSV lists, whole or not at all.
+    skip_missing: bool = False,
+) -> Made:
+    """Make a data set out of CSV lists or a folder of class folders, whole or not at all.
 
     A list has a header and a row a video: the column `video` or `org_video` (below `videos`, or
     absolute), and its class in `label_name`, `class` or `label`. Which part it is in is said by
     columns `split1` to `split3` (1 trains, 2 tests, 0 neither), by a column `subset` (train or test),
     or by the list itself: those in `lists` train and those in `test` test. `start_frm` in a list for
     testing says where a clip starts, one row a clip; `group` says what a video was cut from, where its
-    name does not (`lists.group_of`); `video_id` is not needed.
+    name does not (`lists.group_of`); `video_id` is not needed. A folder of class folders is split by
+    groups, see `class_folders.rows`; a folder of UCF101's official lists is read as they are.
 
     Args:
-        lists: files of rows.
+        lists: files of rows, or folders of class folders or of UCF101's lists.
         to: the folder to make; one that a former call made, and that holds nothing else, is replaced.
         videos: the folder that relative names start from.
         test: further lists, whose videos are for testing.
         labels: class names in the order of the labels; needed where classes are numbers.
-
-    Returns:
-        How many videos train and test in each split.
+        skip_missing: leaves out listed videos that are not there.
 
     Raises:
         DatasetError: naming the file and line that is wrong.
@@ -65,7 +105,17 @@ def make_folder(
     """
     rows: dict[str, _Video] = {}
     for file in lists:
-        _read(file, "train", rows)
+        if ucf101.is_folder_of_lists(file):
+            labels = labels or ucf101.classes(file)
+            listed_there = ucf101.rows(file).items()
+            rows |= {name: _Video(label, at, parts) for name, (label, parts, at) in listed_there}
+        elif file.is_dir():
+            rows |= {
+                str(path.absolute()): _Video(label, str(path), {1: part}, group)
+                for path, label, part, group in class_folders.rows(file)
+            }
+        else:
+            _read(file, "train", rows)
     for file in test:
         _read(file, "test", rows)
     classes = tuple(labels or sorted({video.label for video in rows.values()}))
@@ -75,15 +125,26 @@ def make_folder(
                 f"{video.place}: class {video.label} is a number: give the names in a file "
                 "with --labels"
             )
+    sources = {name: _source(name, videos) for name in rows}
+    missing = tuple(name for name, source in sources.items() if not os.path.isfile(source))
+    if missing and not skip_missing:
+        first = Path(os.path.abspath(videos / missing[0]))
+        raise DatasetError(
+            f"{rows[missing[0]].place}: there is no video {first} ({len(missing):,} of {len(rows):,} "
+            "listed are not there): check --videos, or leave them out with --skip-missing"
+        )
+    for name in missing:
+        del rows[name]
     splits = _splits(rows)
-    names = _names(rows, classes, videos)
+    names = _names(rows, classes, sources)
+    _check_classes(classes, rows, splits)
 
     try:
         with whole_folder(to) as fresh:
             counts = _write(fresh, classes, rows, names, splits)
     except OSError as error:
         raise DatasetError(f"{to} cannot be written ({error}): choose another folder") from error
-    return counts
+    return Made(counts, missing, class_names.alike(classes))
 
 
 def _write(
@@ -92,22 +153,24 @@ def _write(
     rows: Mapping[str, _Video],
     names: Mapping[str, Path],
     splits: Mapping[int, Mapping[str, Part]],
-) -> dict[int, Counter[Part]]:
-    """Write links, lists, starts and groups; return how many videos each part of a split has."""
+) -> dict[int, dict[str, Counter[Part]]]:
+    """Write links, lists, starts and groups; return how many videos of a class each part has."""
     for name, source in names.items():
         link = folder / "videos" / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(source)
     of_name = dict(zip(rows, names, strict=True))
-    counts = {}
+    counts: dict[int, dict[str, Counter[Part]]] = {}
     for split, parts in splits.items():
         renamed = {of_name[video]: part for video, part in parts.items()}
         listed.write_split(folder, split, classes, renamed)
-        counts[split] = Counter(parts.values())
+        counts[split] = {name: Counter[Part]() for name in classes}
+        for name, part in parts.items():
+            counts[split][_class_name(rows[name], classes)][part] += 1
     starts = {of_name[name]: video.starts for name, video in rows.items() if video.starts}
     if starts:
         rows_of_starts = ((name, start) for name, its in starts.items() for start in its)
-        _write_table(folder / _STARTS, "start_frm", rows_of_starts)
+        _write_table(folder / _STARTS, _START, rows_of_starts)
     groups = [(of_name[name], video.group) for name, video in rows.items() if video.group]
     if groups:
         _write_table(folder / _GROUPS, "group", groups)
@@ -122,54 +185,88 @@ def load(folder: Path, *, split: int, part: Part) -> VideoList:
     """
     videos = listed.load(folder / "videos", dataset=folder.name, split=split, part=part, lists=folder)
     if (folder / _GROUPS).is_file():
-        groups = {row["video"]: row["group"] for row in _read_table(folder / _GROUPS)}
+        groups = dict(_read_table(folder / _GROUPS, "group"))
         its = zip(videos.names, videos.groups, strict=True)
         videos = replace(videos, groups=tuple(groups.get(name, group) for name, group in its))
     if part == "train" or not (folder / _STARTS).is_file():
         return videos
     starts = defaultdict(list)
-    for row in _read_table(folder / _STARTS):
-        starts[row["video"]].append(int(row["start_frm"]))
+    for name, start in _read_table(folder / _STARTS, _START):
+        starts[name].append(int(start))
     return replace(videos, starts=tuple(tuple(starts[name]) for name in videos.names))
 
 
 def _read(file: Path, part: Part, rows: dict[str, _Video]) -> None:
     """Add the rows of a list."""
-    try:
-        lines = open(file, newline="", encoding="utf-8")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise DatasetError(f"no list {file}: check the path") from error
-    with lines:
-        reader = csv.DictReader(lines)
-        columns = reader.fieldnames or []
-        video_column = _first(_VIDEO_COLUMNS, columns, file)
-        class_column = _first(_CLASS_COLUMNS, columns, file)
-        for line, row in enumerate(reader, start=2):
-            name, label, place = row[video_column], row[class_column], f"{file}, line {line}"
-            if not name or not label:
-                raise DatasetError(f"{place}: expected a video and its class, got {name!r}, {label!r}")
-            start = row.get("start_frm")
-            parts = _parts(row, part, place)
-            if name in rows and not (start and rows[name].starts and rows[name].parts == parts):
-                raise DatasetError(f"{place}: {name} is listed twice, before in {rows[name].place}")
-            group = row.get("group") or ""
-            video = rows.setdefault(name, _Video(label, place, parts, group))
-            if video.group != group:
-                raise DatasetError(
-                    f"{place}: {name} is in group {group!r}, before in {video.group!r}: give it one"
-                )
-            if start and not start.isdecimal():
-                raise DatasetError(f"{place}: start_frm must be a frame's number, got {start!r}")
-            # In training every clip starts at random.
-            if start and "test" in parts.values():
-                video.starts.append(int(start))
+    columns, table = _table(file)
+    video_column, class_column = (
+        _first(names, columns, file) for names in (_VIDEO_COLUMNS, _CLASS_COLUMNS)
+    )
+    for line, row in table:
+        name, label, place = row[video_column], row[class_column], f"{file}, line {line}"
+        if not name or not label:
+            raise DatasetError(f"{place}: expected a video and its class, got {name!r}, {label!r}")
+        start = row.get(_START)
+        parts = _parts(row, part, place)
+        before = rows.get(name)
+        if before is not None and before.label != label:
+            raise DatasetError(
+                f"{place}: {name} is of class {label!r}, and of {before.label!r} in {before.place}: a "
+                "video has one class, so cut it into one file an action"
+            )
+        if before is not None and not (start and before.starts and before.parts == parts):
+            raise DatasetError(f"{place}: {name} is listed twice, before in {before.place}")
+        group = row.get("group") or ""
+        video = rows.setdefault(name, _Video(label, place, parts, group))
+        if video.group != group:
+            raise DatasetError(
+                f"{place}: {name} is in group {group!r}, before in {video.group!r}: give it one"
+            )
+        if start and not start.isdecimal():
+            raise DatasetError(f"{place}: start_frm must be a frame's number, got {start!r}")
+        # In training every clip starts at random.
+        if start and "test" in parts.values():
+            video.starts.append(int(start))
 
 
-def _first(names: Sequence[str], columns: Sequence[str], file: Path) -> str:
+def _table(file: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    """Return the columns of a list, and the line and the cells of each row, without blanks around them.
+
+    Spreadsheets write commas, semicolons or tabs, in UTF-8 with or without its mark, or in UTF-16.
+
+    Raises:
+        DatasetError: if the file is not there, is in another encoding, or has an open quote.
+    """
+    text = read_text(file)
+    header = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
+
+    def lines() -> Iterator[list[str]]:
+        try:
+            for cells in reader:
+                yield [cell.strip() for cell in cells]
+        except csv.Error as error:
+            raise DatasetError(
+                f"{file}, line {reader.line_num}: {error}: is a quote left open?"
+            ) from error
+
+    cells_of = lines()
+    columns = [column.lower() for column in next(cells_of, [])]
+    empty = [""] * len(columns)
+    rows = (
+        (reader.line_num, dict(zip(columns, [*cells, *empty], strict=False)))
+        for cells in cells_of
+        if any(cells)
+    )
+    return columns, rows
+
+
+def _first(names: Sequence[str], columns: Iterable[str], file: Path) -> str:
     there = [name for name in names if name in columns]
     if not there:
         raise DatasetError(
-            f"{file} has no column {' or '.join(names)}: its first line must name the columns"
+            f"{file} has no column {' or '.join(names)}, but {', '.join(columns)}: its first line must "
+            "name the columns"
         )
     return there[0]
 
@@ -182,10 +279,10 @@ def _parts(row: Mapping[str, str], part: Part, place: str) -> dict[int, Part | N
         raise DatasetError(f"{place}: a split's code must be 0, 1 or 2, got {wrong[0]!r}")
     if coded:  # a video without a code is not used, like one with 0
         return {split: OFFICIAL_CODES[code] for split, code in coded.items()}
-    subset = row.get("subset")
-    if subset:
+    if "subset" in row:
+        subset = row["subset"].lower()
         if subset not in ("train", "test"):
-            raise DatasetError(f"{place}: subset must be train or test, got {subset!r}")
+            raise DatasetError(f"{place}: subset must be train or test, got {row['subset']!r}")
         return {1: "train" if subset == "train" else "test"}
     return {1: part}
 
@@ -209,14 +306,43 @@ def _splits(rows: Mapping[str, _Video]) -> dict[int, dict[str, Part]]:
     return dict(sorted(splits.items()))
 
 
-def _names(rows: Mapping[str, _Video], classes: Sequence[str], root: Path) -> dict[str, Path]:
+def _check_classes(
+    classes: Sequence[str], rows: Mapping[str, _Video], splits: Mapping[int, Mapping[str, Part]]
+) -> None:
+    """Refuse classes that are one but for their spelling, or that nothing is trained on."""
+    spelled: dict[str, str] = {}
+    for name in classes:
+        other = spelled.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()).strip(), name)
+        if other is not name:
+            raise DatasetError(
+                f"classes {other!r} and {name!r} differ by blanks, marks and capitals alone: write one"
+            )
+    if len(classes) < 2:
+        raise DatasetError(f"the lists name one class, {classes[0]!r}: a network needs two")
+    for split, parts in splits.items():
+        trained = {_class_name(rows[name], classes) for name, part in parts.items() if part == "train"}
+        if missing := [name for name in classes if name not in trained]:
+            raise DatasetError(
+                f"no video of {few(missing)} trains in split {split}: give one, or leave the class out"
+            )
+
+
+def _source(listed_name: str, root: Path) -> Path:
+    """Return where a listed video should be: a link under its own name, Windows' marks read."""
+    source = Path(os.path.abspath(root / listed_name))
+    if not os.path.isfile(source) and "\\" in listed_name:  # where Path.is_file raises at a long name
+        source = Path(os.path.abspath(root / listed_name.replace("\\", "/")))
+    return source
+
+
+def _names(
+    rows: Mapping[str, _Video], classes: Sequence[str], sources: Mapping[str, Path]
+) -> dict[str, Path]:
     """Return "class/file" for each video, and where the file is."""
     names: dict[str, Path] = {}
     places: dict[tuple[int, int], str] = {}  # of files, whatever they are called
     for listed_name, video in rows.items():
-        source = (root / listed_name).resolve()
-        if not source.is_file():
-            raise DatasetError(f"{video.place}: there is no video {source}: check --videos")
+        source = sources[listed_name]
         status = source.stat()
         before = places.setdefault((status.st_dev, status.st_ino), video.place)
         if before != video.place:
@@ -239,18 +365,24 @@ def _class_name(video: _Video, classes: Sequence[str]) -> str:
         name = classes[int(video.label)]
     else:
         raise DatasetError(f"{video.place}: no class {video.label!r} in the file of --labels")
-    if "/" in name or name.startswith("."):
+    if "/" in name or name.startswith(".") or any(unicodedata.category(c) in _BREAKS for c in name):
         raise DatasetError(f"{video.place}: {name!r} cannot be a folder's name: rename the class")
     return name
 
 
 def _write_table(file: Path, column: str, rows: Iterable[tuple[str, int | str]]) -> None:
-    with whole_file(file) as partial, open(partial, "w", newline="") as lines:
+    with whole_file(file) as partial, open(partial, "w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(("video", column))
         writer.writerows(rows)
 
 
-def _read_table(file: Path) -> list[dict[str, str]]:
-    with open(file, newline="") as lines:
-        return list(csv.DictReader(lines))
+def _read_table(file: Path, column: str) -> Iterator[tuple[str, str]]:
+    for line, row in listed.read_rows(file):
+        name, value = row.get("video"), row.get(column)
+        if not name or not value or (column == _START and not value.isdecimal()):
+            raise DatasetError(
+                f"{file}, line {line}: expected video and {column}, got {name!r} and {value!r}: make "
+                "the data set again with `r21d prepare listed`"
+            )
+        yield name, value

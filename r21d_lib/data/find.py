@@ -2,15 +2,19 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from r21d_lib.errors import SettingsError
+from r21d_lib.files import read_text
 
-SUFFIXES = frozenset(
-    {".3g2", ".3gp", ".asf", ".avi", ".dv", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
-    | {".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".rm", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
+# What FFmpeg's readers in `video` are for, under all names that people give such files.
+_NAMES = (
+    "264 265 3g2 3gp 3gpp asf avi divx dv f4v flv gif h264 h265 hevc ivf m1v m2t m2ts m2v m4v mjpeg "
+    "mjpg mkv mov mp4 mpe mpeg mpg mpv mts mxf nut ogm ogv qt rm rmvb ts vob webm wmv wtv xvid y4m"
 )
+SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 
 
 def find(given: Sequence[str]) -> dict[str, Path]:
@@ -42,7 +46,7 @@ def find(given: Sequence[str]) -> dict[str, Path]:
 def _expand(text: str) -> Iterator[tuple[str, Path]]:
     path = Path(text).expanduser()
     if path.is_dir():
-        inside = sorted(_inside(path))
+        inside = videos_below(path)
         if not inside:
             raise SettingsError(f"{path} holds no video: give a folder with .avi, .mp4, ... files")
         yield from ((p.relative_to(path).as_posix(), p) for p in inside)
@@ -56,12 +60,13 @@ def _expand(text: str) -> Iterator[tuple[str, Path]]:
         yield path.name, path
 
 
-def _inside(folder: Path) -> Iterator[Path]:
-    """Yield the videos below a folder, also of linked folders, each folder once.
+def videos_below(folder: Path) -> list[Path]:
+    """Return the videos below a folder, sorted, also of linked folders, each folder once.
 
     Names that begin with a dot are none of the user's: macOS's "._x.avi", Jupyter's copies, partials.
     """
     seen: set[str] = set()
+    found = []
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:  # a link to a folder above it
@@ -72,20 +77,32 @@ def _inside(folder: Path) -> Iterator[Path]:
         for name in files:
             path = Path(place, name)
             if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path
+                found.append(path)
+    return sorted(found)
 
 
 def _listed(path: Path) -> Iterator[tuple[str, Path]]:
     """Yield the videos of a list; a name that begins with "#" is one, as in HMDB51."""
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read as a list of videos ({error})") from error
-    names = [line for line in lines if line]
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise SettingsError(f"{path} names no video: write one path a line")
+    outside = [Path(name).expanduser() for name in names]
+    outside = [own for own in outside if own.is_absolute() or ".." in own.parts]
+    short = _shortest(outside)
     for name in names:
         beside, own = path.parent / name, Path(name).expanduser()
+        there = os.path.exists(beside)  # Path's own raises where a name is too long
         # Results are written under the name: it must not lead out of their folder.
-        leads_out = own.is_absolute() or ".." in own.parts
-        yield own.name if leads_out else name, beside if beside.exists() else own
+        yield short.get(own, name), beside if there else own
+
+
+def _shortest(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return of each path the last parts that tell it from the others."""
+    names: dict[Path, str] = {}
+    for count in range(1, max((len(p.parts) for p in paths), default=0) + 1):
+        ends = Counter(p.parts[-count:] for p in set(paths))
+        for path in paths:
+            end = [part for part in path.parts[-count:] if part not in ("..", path.anchor)]
+            if path not in names and ends[path.parts[-count:]] == 1:
+                names[path] = "/".join(end)
+    return names

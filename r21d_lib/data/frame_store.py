@@ -1,15 +1,16 @@
 """The files that keep decoded videos: SQLite databases of frames.
 
 SQLite is in Python's standard library, writes a video whole or not at all, is read by any number of
-processes at once, and finds a clip's frames without an index in memory. A frame is a row, raw or
-as JPEG, with its CRC-32; the frames of a video follow each other on disk, so that a clip is one
-short read. Other forms are compared in benchmarks/database.py.
+processes at once, and finds a clip's frames without an index in memory. A frame is a row, raw, as
+JPEG or, of flow, as PNG, with its CRC-32; the frames of a video follow each other on disk, so that a
+clip is one short read. Other forms are compared in benchmarks/database.py.
 """
 
 import contextlib
 import io
 import os
 import sqlite3
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,19 @@ from PIL import Image
 
 from r21d_lib.errors import DatasetError
 
+try:
+    import simplejpeg as _simplejpeg
+except ImportError:  # it comes with the extra [fast]
+    _simplejpeg = None
+
 # A frame's key is video * 2^24 + its number: 2^24 frames are 155 hours at 30 a second.
 _FRAME_BITS = 24
+FLOW = -1  # in place of a quality: two channels of flow, kept exactly, as PNG
+_PNG_LEVEL = 1  # of 9: higher ones take several times as long for a few percent
 _PAGE_BYTES = 65536  # the largest that SQLite has: a row of pixels or JPEG fits into one page
 _CACHE_KB = 64  # of each open file; the system caches what is read again
 _OPEN_FILES = 64  # of a process
+_HELD_BYTES = 2**26  # of a video on its way into a store: nine minutes of JPEG, half a minute raw
 _SECONDS_TO_WAIT = 60.0  # for another process that writes
 _SCHEMA = """
 create table videos (
@@ -38,6 +47,58 @@ create table frames (id integer primary key, crc int, pixels blob);
 _COLUMNS = "name, frames, height, width, quality, source_mtime_ns, source_bytes"
 
 
+class Frames:
+    """A video's encoded frames in their order: in memory, and in a file as soon as they are many.
+
+    It can be sent to another process. Who is done with it calls `discard`.
+
+    Args:
+        folder: where the file lies, if there is one.
+        frames: the first ones.
+    """
+
+    def __init__(self, folder: Path, frames: Iterable[bytes] = ()) -> None:
+        self._folder, self._sizes = folder, list[int]()
+        self._held: list[bytes] = []
+        self._file: Path | None = None
+        self.extend(frames)
+
+    def extend(self, frames: Iterable[bytes]) -> None:
+        """Add frames at the end."""
+        for frame in frames:
+            self._held.append(frame)
+            self._sizes.append(len(frame))
+        if sum(map(len, self._held)) > _HELD_BYTES:
+            if self._file is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                suffix = f".{os.getpid()}.partial"  # what a killed process leaves is deleted by it
+                number, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=suffix)
+                os.close(number)
+                self._file = Path(name)
+            with open(self._file, "ab") as file:
+                file.writelines(self._held)
+            self._held.clear()
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._file is not None:
+            with open(self._file, "rb") as file:
+                yield from map(file.read, self._sizes[: len(self) - len(self._held)])
+        yield from self._held
+
+    @property
+    def bytes_held(self) -> int:
+        """What it takes in memory."""
+        return sum(map(len, self._held))
+
+    def discard(self) -> None:
+        """Delete the file."""
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class StoredVideo:
     """A decoded video on its way into a store.
@@ -45,9 +106,9 @@ class StoredVideo:
     Attributes:
         name: its key.
         height, width: of a frame [pixels].
-        quality: of its JPEG frames, 0 where they are raw uint8.
+        quality: of its JPEG frames, 0 where they are raw uint8, `FLOW` where they are flow.
         source_mtime_ns, source_bytes: of the file that it was decoded from.
-        frames: each frame's bytes.
+        frames: each frame's bytes; they are discarded once they are written.
     """
 
     name: str
@@ -56,7 +117,7 @@ class StoredVideo:
     quality: int
     source_mtime_ns: int
     source_bytes: int
-    frames: Sequence[bytes]
+    frames: Frames
 
 
 @dataclass(frozen=True)
@@ -70,20 +131,31 @@ class Entry:
     quality: int
     source: tuple[int, int]
 
+    @property
+    def channels(self) -> int:
+        """Of a frame: 3 of RGB, 2 of flow."""
+        return 2 if self.quality == FLOW else 3
+
 
 def encode(frames: torch.Tensor, quality: int) -> list[bytes]:
-    """Return each frame of (T, H, W, 3) uint8 as bytes: raw for quality 0, else JPEG."""
+    """Return each frame of (T, H, W, C) uint8 as bytes: raw for quality 0, PNG of flow, else JPEG."""
     if quality == 0:
         return [frame.tobytes() for frame in frames.numpy()]
     encoded = []
     for frame in frames.numpy():
         file = io.BytesIO()
-        Image.fromarray(frame).save(file, "JPEG", quality=quality)
+        if quality == FLOW:
+            # x beside y: PNG foretells a byte from its neighbours, which are of one kind so.
+            Image.fromarray(np.hstack([frame[..., 0], frame[..., 1]])).save(
+                file, "PNG", compress_level=_PNG_LEVEL
+            )
+        else:
+            Image.fromarray(frame).save(file, "JPEG", quality=quality)
         encoded.append(file.getvalue())
     return encoded
 
 
-def write(path: Path, videos: Iterable[StoredVideo]) -> None:
+def write(path: Path, videos: Sequence[StoredVideo]) -> None:
     """Add videos to a store, made where missing; those that it holds under the same name are replaced.
 
     Each call is one transaction: after a kill the file is as it was before.
@@ -109,7 +181,11 @@ def write(path: Path, videos: Iterable[StoredVideo]) -> None:
                     "insert into frames values (?, ?, ?)",
                     ((first + n, zlib.crc32(data), data) for n, data in enumerate(video.frames)),
                 )
+        for video in videos:
+            video.frames.discard()
     except (sqlite3.Error, OSError) as error:
+        if _is_held(error):
+            raise _damaged(path, error) from error
         raise DatasetError(
             f"{path} cannot be written ({error}): free space or choose another folder; "
             "what it held before is whole"
@@ -168,22 +244,39 @@ def read(path: Path, entry: Entry, numbers: np.ndarray) -> torch.Tensor:
     """Return frames of a video by their numbers, ascending and without repetition.
 
     Returns:
-        (len(numbers), H, W, 3) uint8.
+        (len(numbers), H, W, C) uint8, C 3 or, of flow, 2.
 
     Raises:
         DatasetError: if a frame is not there or not as it was written.
     """
-    frames = np.empty((len(numbers), entry.height, entry.width, 3), np.uint8)
+    frames = np.empty((len(numbers), entry.height, entry.width, entry.channels), np.uint8)
     rows = _rows(path, entry, numbers)
     for target, number, (found, crc, data) in zip(frames, numbers.tolist(), rows, strict=True):
         if found != number or zlib.crc32(data) != crc:
             raise _damaged(path, f"frame {number}")
+        if entry.quality == FLOW:
+            with Image.open(io.BytesIO(data)) as picture:
+                target[..., 0], target[..., 1] = np.split(np.asarray(picture), 2, axis=1)
+            continue
         if entry.quality:
-            # Image.open would parse the header in Python first, for a quarter of the time.
-            size = (entry.width, entry.height)
-            data = Image.frombytes("RGB", size, data, "jpeg", "RGB", "").tobytes()
-        target[:] = np.frombuffer(data, np.uint8).reshape(target.shape)
+            _decode_jpeg(data, target)
+        else:
+            target[:] = np.frombuffer(data, np.uint8).reshape(target.shape)
     return torch.from_numpy(frames)
+
+
+def _decode_jpeg(data: bytes, target: np.ndarray) -> None:
+    """Decode a frame into (H, W, 3) uint8: by simplejpeg where it is installed, else by PIL.
+
+    Both are libjpeg-turbo in its exact mode and give the same pixels; simplejpeg takes half as long.
+    """
+    if _simplejpeg is not None:
+        _simplejpeg.decode_jpeg(data, buffer=target)
+        return
+    # Image.open would parse the header in Python first, for a quarter of the time.
+    size = target.shape[1::-1]
+    decoded = Image.frombytes("RGB", size, data, "jpeg", "RGB", "").tobytes()
+    target[:] = np.frombuffer(decoded, np.uint8).reshape(target.shape)
 
 
 def _rows(path: Path, entry: Entry, numbers: np.ndarray) -> Iterator[tuple[int, int, bytes]]:
@@ -242,4 +335,12 @@ def _has_tables(store: sqlite3.Connection) -> bool:
 
 
 def _damaged(path: Path, reason: object) -> DatasetError:
+    if _is_held(reason):
+        return DatasetError(f"{path} is held by another process: wait until that has ended")
     return DatasetError(f"{path} is damaged ({reason}): delete it, and it is decoded again")
+
+
+def _is_held(error: object) -> bool:
+    """Tell whether SQLite gave up because another process held the file, not because of its content."""
+    busy = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in busy

@@ -6,13 +6,13 @@ labels, and `split<k>.csv` with the columns `video` ("class/name.avi") and `subs
 
 import csv
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from r21d_lib.errors import DatasetError, SettingsError
-from r21d_lib.files import DATA_SPLITS, whole_file
+from r21d_lib.files import DATA_SPLITS, check_name, only_writer, read_text, whole_file
 
 Part = Literal["train", "test"]
 SPLITS = (1, 2, 3)
@@ -174,17 +174,29 @@ def read_split(folder: Path, split: int) -> tuple[tuple[str, ...], dict[str, Par
             raise DatasetError(f"no list {file}: write it with `r21d splits`")
     classes = tuple(line for line in lists[0].read_text().splitlines() if line)
     parts: dict[str, Part] = {}
-    with open(lists[1], newline="") as lines:
-        for line, row in enumerate(csv.DictReader(lines), start=2):
-            video, subset = row.get("video") or "", row.get("subset")
-            if subset not in ("train", "test") or video.split("/")[0] not in classes:
-                raise DatasetError(
-                    f"{lists[1]}, line {line}: expected class/video.avi and train or test, "
-                    f"got {video!r} and {subset!r}"
-                )
-            _check_new(video, parts, f"{lists[1]}, line {line}")
-            parts[video] = "train" if subset == "train" else "test"
+    for line, row in read_rows(lists[1]):
+        video, subset = row.get("video") or "", row.get("subset")
+        if subset not in ("train", "test") or video.split("/")[0] not in classes:
+            raise DatasetError(
+                f"{lists[1]}, line {line}: expected class/video.avi and train or test, "
+                f"got {video!r} and {subset!r}"
+            )
+        _check_new(video, parts, f"{lists[1]}, line {line}")
+        parts[video] = "train" if subset == "train" else "test"
     return classes, parts
+
+
+def read_rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line and the cells, by column, of each row of a list in this project's form.
+
+    Raises:
+        DatasetError: if the file is in another encoding or no CSV, as with a name of a megabyte.
+    """
+    try:
+        with open(file, encoding="utf-8", newline="") as lines:
+            yield from enumerate(csv.DictReader(lines), start=2)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file} is no CSV list in UTF-8 ({error}): write it again") from error
 
 
 def write_split(
@@ -195,7 +207,7 @@ def write_split(
     rows: list[tuple[str, Part]] = sorted(parts.items(), key=_train_first)
     with whole_file(class_file) as partial:
         partial.write_text("".join(f"{name}\n" for name in classes))
-    with whole_file(split_file) as partial, open(partial, "w", newline="") as file:
+    with whole_file(split_file) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("video", "subset"))
         writer.writerows(rows)
@@ -220,8 +232,8 @@ def read_official(folder: Path, split: int) -> tuple[tuple[str, ...], dict[str, 
         raise DatasetError(f"{folder} holds no <class>{suffix}: give the folder of official lists")
     parts: dict[str, Part] = {}
     for name, file in sorted(files.items()):
-        for number, line in enumerate(file.read_text().splitlines(), start=1):
-            video, _, code = line.strip().rpartition(" ")
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
+            video, _, code = "\t".join(line.strip().rsplit(maxsplit=1)).rpartition("\t")
             if line.strip() and (code not in OFFICIAL_CODES or not video):
                 raise DatasetError(f"{file}, line {number}: expected 'name.avi 0|1|2', got {line!r}")
             part = OFFICIAL_CODES.get(code)
@@ -247,7 +259,12 @@ def write_official(
 
 
 def convert_splits(
-    source: Path, to: Path, *, dataset: str, check: Callable[..., None] | None = None
+    source: Path,
+    to: Path,
+    *,
+    dataset: str,
+    check: Callable[..., None] | None = None,
+    force: bool = False,
 ) -> list[Path]:
     """Rewrite three splits in this project's form, below `to`/`dataset`; return the files.
 
@@ -257,11 +274,14 @@ def convert_splits(
         to: usually data_splits/.
         dataset: the folder's name, such as "hmdb51".
         check: called with each split's classes, parts and number, such as `hmdb51.check_counts`.
+        force: replaces lists that are there and say something else.
 
     Raises:
         DatasetError: if a list is missing, a video is listed twice or in both parts, the splits have
-            different classes, or `check` finds a fault.
+            different classes, `check` finds a fault, or other lists are there.
+        SettingsError: if another process writes them, and still does after a few seconds.
     """
+    check_name(dataset)
     splits = {}
     for split in SPLITS:
         csv_form = (source / f"{dataset}_split{split}_train.csv").is_file()
@@ -275,10 +295,25 @@ def convert_splits(
             raise DatasetError(
                 f"splits 1 and {split} in {source} have different classes: mend the lists"
             )
+    folder = to / dataset
     written: dict[Path, None] = {}  # ordered; classes.txt is the same file each time
-    for split, (classes, parts) in splits.items():
-        written.update(dict.fromkeys(write_split(to / dataset, split, classes, parts)))
+    with only_writer(folder):
+        for split, found in splits.items():
+            if not force and _says_otherwise(folder, split, found):
+                raise DatasetError(
+                    f"{folder} holds another split {split}: choose another folder, or give --force"
+                )
+        for split, (classes, parts) in splits.items():
+            written.update(dict.fromkeys(write_split(folder, split, classes, parts)))
     return list(written)
+
+
+def _says_otherwise(folder: Path, split: int, found: tuple[tuple[str, ...], dict[str, Part]]) -> bool:
+    """Tell whether a folder holds the lists of a split, or what is named so, with another content."""
+    try:
+        return read_split(folder, split) != found
+    except (DatasetError, OSError, ValueError):
+        return any((folder / name).exists() for name in ("classes.txt", f"split{split}.csv"))
 
 
 def _read_csv_pair(source: Path, dataset: str, split: int) -> tuple[tuple[str, ...], dict[str, Part]]:
@@ -287,16 +322,15 @@ def _read_csv_pair(source: Path, dataset: str, split: int) -> tuple[tuple[str, .
         file = source / f"{dataset}_split{split}_{part}.csv"
         if not file.is_file():
             raise DatasetError(f"no list {file}: give the folder of all six lists")
-        with open(file, newline="") as lines:
-            for line, row in enumerate(csv.DictReader(lines), start=2):
-                label, video = row.get("label_name"), row.get("video") or ""
-                if not label or not video.startswith(f"{label}/"):
-                    raise DatasetError(
-                        f"{file}, line {line}: expected label_name and video as class,class/name.avi, "
-                        f"got {label!r} and {video!r}"
-                    )
-                _check_new(video, parts, f"{file}, line {line}")
-                parts[video] = part
+        for line, row in read_rows(file):
+            label, video = row.get("label_name"), row.get("video") or ""
+            if not label or not video.startswith(f"{label}/"):
+                raise DatasetError(
+                    f"{file}, line {line}: expected label_name and video as class,class/name.avi, "
+                    f"got {label!r} and {video!r}"
+                )
+            _check_new(video, parts, f"{file}, line {line}")
+            parts[video] = part
     return tuple(sorted({video.split("/")[0] for video in parts})), parts
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from r21d_lib.data.safe_decoder import guard_this_process, patience
 from r21d_lib.errors import VideoError
 
 Result = TypeVar("Result")
@@ -29,8 +30,9 @@ def guarded_map(
     Args:
         function: of a module, so that another process finds it.
         jobs: the arguments; the first is the video's path.
-        processes: 1 works in this process, without the guard: the function minds the time itself.
-        seconds: a job that takes longer is given up.
+        processes: 1 works in this process, without the guard: the function minds the time itself,
+            and decodes by `safe_decoder`.
+        seconds: a job that takes longer is given up, that of a large file later (see `patience`).
 
     Yields:
         What the function returned, or a VideoError where it hung or crashed.
@@ -47,28 +49,33 @@ def guarded_map(
     pool = ProcessPool(
         processes,
         context=get_context("loky"),
-        initializer=torch.set_num_threads,  # the processes are the parallelism
-        initargs=(1,),
+        initializer=_begin,
     )
     with pool:
         try:
             coming = iter(jobs)
             running = deque(
-                pool.schedule(function, job, timeout=seconds)
+                pool.schedule(function, job, timeout=patience(job[0], seconds))
                 for job in islice(coming, _JOBS_A_PROCESS * processes)
             )
             for file, *_ in jobs:
                 try:
                     yield running.popleft().result()
                 except FutureTimeoutError:
-                    yield given_up(file, seconds)
+                    yield given_up(file, patience(file, seconds))
                 except ProcessExpired as error:
                     yield _error(file, f"makes the decoder crash ({error})")
                 running.extend(
-                    pool.schedule(function, job, timeout=seconds) for job in islice(coming, 1)
+                    pool.schedule(function, job, timeout=patience(job[0], seconds))
+                    for job in islice(coming, 1)
                 )
         finally:
             pool.stop()
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)  # the processes are the parallelism
+    guard_this_process()
 
 
 def given_up(file: Path, seconds: float) -> VideoError:

@@ -5,37 +5,36 @@ by index returns wrong ones on HMDB51's own files, silently; decoded in order it
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
+from r21d_lib.data.containers import open_video
 from r21d_lib.errors import SettingsError, VideoError
 from r21d_lib.files import whole_file
 
 if TYPE_CHECKING:
     from av import VideoFrame
-    from av.container import InputContainer
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
     from av.video.stream import VideoStream
 
 Decoder = Literal["pyav", "decord"]
+logger = logging.getLogger(__name__)
 
-# A header may announce any size; decoding such a picture would take all memory first.
-_MOST_PIXELS = 2**27
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # how Matroska begins
+_USUAL_RATE = 30.0  # frames a second, where a file says nothing
+_FASTEST = 120.0  # and what is more than cameras record is measured
+_PACKETS = 100
+SOUND_RATE = 48_000  # samples a second, of sound that is read or written
 # FFmpeg's names of the containers whose index lists every frame; Matroska's lists key frames only.
 _WHOLLY_INDEXED = frozenset({"avi", "mov,mp4,m4a,3gp,3g2,mj2"})
-# The containers that are read. FFmpeg also knows playlists, lists of other files (hls, concat, dash),
-# pictures and texts (svg_pipe, image2, tty), which open other files or hosts, or never end.
-_CONTAINERS = (
-    "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,flv,live_flv,mpeg,mpegts,mpegvideo,ogg,asf,asf_o,gif,dv,"
-    "mxf,rm,yuv4mpegpipe,h264,hevc,m4v,mjpeg,ivf,nut,swf,vc1,wtv,nsv,roq,bink,smk,apng"
-)
-_ONE_FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,15 @@ class VideoInfo:
         num_frames: the container's claim, 0 where it makes none; `decode` tells the truth.
         height: pixels, as stored: `decode` also turns a picture that asks for it.
         width: pixels.
-        fps: frames a second, on average.
+        fps: frames a second, on average; `timed` tells each frame's time.
+        comment: what the writer left in it, or "".
     """
 
     num_frames: int
     height: int
     width: int
     fps: float
+    comment: str = ""
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -61,20 +62,41 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
         VideoError: if the file is missing, empty, or has no readable video stream.
     """
-    container, stream = _open(Path(path))
+    container, stream = open_video(Path(path))
     with container:
-        rate = stream.average_rate or stream.guessed_rate or Fraction(0)
-        return VideoInfo(stream.frames, stream.height, stream.width, float(rate))
+        size = (stream.frames, stream.height, stream.width)
+        comment = next((v for k, v in container.metadata.items() if k.lower() == "comment"), "")
+        return VideoInfo(*size, _rate(container, stream), comment)
+
+
+def _rate(container: "InputContainer", stream: "VideoStream") -> float:
+    """Return the frames a second that a header claims, or those of the first packets' time stamps.
+
+    Browsers record at no fixed rate and write 1000, the resolution of their clock.
+    """
+    rate = float(stream.average_rate or stream.guessed_rate or 0)
+    if 0 < rate <= _FASTEST:
+        return rate
+    stamps = [p.pts for p in islice(container.demux(stream), _PACKETS) if p.pts is not None]
+    if len(stamps) < 2 or max(stamps) == min(stamps) or stream.time_base is None:
+        return rate
+    return (len(stamps) - 1) / float((max(stamps) - min(stamps)) * stream.time_base)
 
 
 def stream(path: str | Path) -> Iterator[np.ndarray]:
+    """Decode a video frame by frame, as `timed` does, without the times."""
+    return (frame for _, frame in timed(path))
+
+
+def timed(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
     """Decode a video frame by frame, in order, however long it is.
 
     Args:
         path: any container and codec that FFmpeg reads.
 
     Yields:
-        (H, W, 3) uint8, RGB, turned upright where the file says so (telephones do).
+        Seconds since the first frame, by the stream's time stamps (frames may be shown for different
+        times), and (H, W, 3) uint8, RGB, turned upright where the file says so (telephones do).
 
     Raises:
         VideoError: if the file is missing, empty, damaged, of absurd size, or holds no frame. Damage
@@ -84,10 +106,12 @@ def stream(path: str | Path) -> Iterator[np.ndarray]:
     import av
 
     path = Path(path)
-    container, video = _open(path)
+    container, video = open_video(path)
     # One converter for all frames: `frame.to_ndarray("rgb24")` builds one each, for half of the time.
     converter = av.video.reformatter.VideoReformatter()
     shape, packets = None, 0
+    rate = float(video.average_rate or video.guessed_rate or _USUAL_RATE)
+    first, seconds = None, -1 / rate
     with container:
         try:
             for packet in container.demux(video):
@@ -100,8 +124,14 @@ def stream(path: str | Path) -> Iterator[np.ndarray]:
                         raise VideoError(
                             f"{path} changes its picture size midway: encode it anew at one size"
                         )
-                    shape = pixels.shape
-                    yield np.ascontiguousarray(_upright(pixels, frame))
+                    shape, usual = pixels.shape, seconds + 1 / rate
+                    if frame.time is not None and first is None:
+                        first = frame.time
+                    stamp = usual if frame.time is None or first is None else frame.time - first
+                    seconds = (
+                        stamp if stamp > seconds else usual
+                    )  # a stamp that goes back tells nothing
+                    yield seconds, np.ascontiguousarray(_upright(pixels, frame))
         except (av.FFmpegError, MemoryError) as error:
             raise VideoError(f"{path} is damaged ({error}): copy the file again") from error
         indexed = len(video.index_entries)
@@ -111,6 +141,60 @@ def stream(path: str | Path) -> Iterator[np.ndarray]:
             )
     if shape is None:
         raise VideoError(f"{path} holds no frame that can be decoded: replace or delete the file")
+
+
+def sound(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode a video's sound piece by piece, if it has any.
+
+    Yields:
+        Seconds since the first frame, and (N, 2) int16 samples, `SOUND_RATE` of them a second.
+
+    Raises:
+        VideoError: if the video cannot be opened, or where its sound is damaged.
+    """
+    import av
+
+    container, film = open_video(Path(path))
+    with container:
+        track = next(iter(container.streams.audio), None)
+        if track is None or track.codec_context is None:
+            return
+        first = float((film.start_time or 0) * (film.time_base or 0))
+        even = av.AudioResampler(format="s16", layout="stereo", rate=SOUND_RATE)
+        try:
+            for frame in container.decode(track):
+                if frame.time is None or frame.time < first:
+                    continue
+                for piece in even.resample(frame):
+                    yield frame.time - first, piece.to_ndarray().reshape(-1, 2)
+        except (av.FFmpegError, ValueError, MemoryError) as error:
+            raise VideoError(f"{path} is damaged (its sound: {error}): copy the file again") from error
+
+
+def at_rate(
+    timed: Iterable[tuple[float, np.ndarray]], fps: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield a video's frames at an even rate: for each moment k / fps the one nearest in time.
+
+    Args:
+        timed: seconds and frame, as `timed` gives them; the last frame is shown as long as the one
+            before. A video of that very rate comes back frame by frame.
+        fps: frames a second.
+    """
+    moment = 0
+    before: tuple[float, np.ndarray] | None = None
+    gap = 1 / fps
+    for seconds, frame in timed:
+        if before is not None:
+            while moment / fps < (before[0] + seconds) / 2:
+                yield moment / fps, before[1]
+                moment += 1
+            gap = seconds - before[0]
+        before = seconds, frame
+    # A quarter of a frame less, as time stamps are rounded.
+    while before is not None and moment / fps < before[0] + gap - 0.25 / fps:
+        yield moment / fps, before[1]
+        moment += 1
 
 
 def decode(path: str | Path, *, decoder: Decoder = "pyav") -> np.ndarray:
@@ -131,7 +215,7 @@ def decode(path: str | Path, *, decoder: Decoder = "pyav") -> np.ndarray:
     if decoder not in ("pyav", "decord"):
         raise SettingsError(f"decoder {decoder!r} is unknown: choose pyav or decord")
     if decoder == "decord":
-        _open(Path(path))[0].close()
+        open_video(Path(path))[0].close()
         return _decode_with_decord(Path(path))
     return np.stack(list(stream(path)))
 
@@ -144,6 +228,8 @@ def write(
     codec: str = "mpeg4",
     options: dict[str, str] | None = None,
     max_b_frames: int = 0,
+    sound: Iterable[tuple[float, np.ndarray]] = (),
+    comment: str = "",
 ) -> None:
     """Encode frames into a video file, whole or not at all; the same frames give the same bytes.
 
@@ -154,6 +240,9 @@ def write(
         codec: FFmpeg's name of the encoder.
         options: FFmpeg's options of the encoder, such as {"qscale": "4"}.
         max_b_frames: frames that may be reordered between two references.
+        sound: pieces to encode beside the frames, as the function `sound` gives them; it ends with
+            the last frame, or where it is damaged, which a log line says.
+        comment: kept in the file, see `VideoInfo`.
 
     Raises:
         VideoError: if there is no frame or the encoder refuses them.
@@ -165,9 +254,12 @@ def write(
         try:
             with av.open(os.path.abspath(partial), "w") as container:
                 container.flags |= cast(int, av.container.Flags.bitexact.value)
+                if comment:
+                    container.metadata["comment"] = comment
                 stream: VideoStream | None = None
-                for frame in frames:
-                    if stream is None:
+                heard: _Sound | None = None
+                for number, frame in enumerate(frames, 1):
+                    if stream is None or heard is None:
                         added = container.add_stream(codec, rate=fps, options=options or {})
                         stream = cast("VideoStream", added)
                         stream.height, stream.width = frame.shape[:2]
@@ -176,13 +268,61 @@ def write(
                         # One thread and no version stamps: bytes must not depend on the machine.
                         stream.codec_context.thread_count = 1
                         stream.codec_context.flags |= av.codec.context.Flags.bitexact.value
+                        heard = _Sound(container, sound)  # adds its stream before anything is written
                     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
                     container.mux(stream.encode(picture))
-                if stream is None:
+                    heard.write_until(float(number / fps))
+                if stream is None or heard is None:
                     raise VideoError(f"{path} is not written: there is no frame to write")
                 container.mux(stream.encode())
+                heard.end()
         except av.FFmpegError as error:
             raise VideoError(f"{path} cannot be written with codec {codec}: {error}") from error
+
+
+class _Sound:
+    """Sound in a file that is being written, no further than its pictures have come."""
+
+    def __init__(self, to: "OutputContainer", pieces: Iterable[tuple[float, np.ndarray]]) -> None:
+        self._to, self._pieces, self._written = to, iter(pieces), 0
+        self._next = self._read()
+        if self._next is not None:
+            codec = "libmp3lame" if to.format.name == "avi" else "aac"
+            added = to.add_stream(codec, rate=SOUND_RATE, layout="stereo")
+            self._stream: AudioStream | None = cast("AudioStream", added)
+        else:
+            self._stream = None
+
+    def write_until(self, seconds: float) -> None:
+        """Encode what is heard before a moment, one sample after the other, whatever its times say."""
+        import av
+
+        until = round(seconds * SOUND_RATE)
+        while self._stream is not None and self._next is not None:
+            start, samples = self._next
+            place = max(self._written, round(start * SOUND_RATE))
+            now, later = samples[: max(0, until - place)], samples[max(0, until - place) :]
+            if len(now):
+                frame = av.AudioFrame.from_ndarray(now.reshape(1, -1), "s16", "stereo")
+                frame.sample_rate, frame.time_base = SOUND_RATE, Fraction(1, SOUND_RATE)
+                frame.pts, self._written = place, place + len(now)
+                self._to.mux(self._stream.encode(frame))
+            if len(later):
+                self._next = max(place, until) / SOUND_RATE, later
+                return
+            self._next = self._read()
+
+    def end(self) -> None:
+        """Encode what the encoder still holds."""
+        if self._stream is not None:
+            self._to.mux(self._stream.encode(None))
+
+    def _read(self) -> tuple[float, np.ndarray] | None:
+        try:
+            return next(self._pieces, None)
+        except VideoError as error:
+            logger.warning("the sound that is written ends: %s", error)
+            return None
 
 
 @contextlib.contextmanager
@@ -204,62 +344,6 @@ def ordinary_priority() -> Iterator[None]:
             os.sched_setscheduler(0, policy, parameters)
 
 
-def _open(path: Path) -> "tuple[InputContainer, VideoStream]":
-    """Open a file with FFmpeg, and no other by it, and return it with its film.
-
-    Of several video streams it is the one that players show: no cover, and no preview of one frame.
-    """
-    import av
-    from av.stream import Disposition
-
-    if not path.is_file():
-        raise VideoError(f"no video {path}: check the path")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path} is empty (0 bytes): copy the file again")
-    _check_whole(path)
-    try:
-        # An absolute path is never taken for an address, whatever colons are in the name.
-        container = av.open(os.path.abspath(path), container_options=_ONE_FILE)
-    except (av.FFmpegError, ValueError) as error:
-        raise VideoError(f"{path} is not a readable video: copy the file again") from error
-    video = cast("VideoStream | None", container.streams.best("video"))
-    if video is None or video.disposition & Disposition.attached_pic:
-        known = not any(stream.codec_context is None for stream in container.streams.video)
-        container.close()
-        if known:
-            raise VideoError(f"{path} has no video stream: give a file with pictures that move")
-        raise VideoError(f"{path} is of a codec that FFmpeg does not know: encode it anew")
-    if len(container.streams.video) > 1:
-        index = _film(container, video)
-        container.close()
-        container = av.open(os.path.abspath(path), container_options=_ONE_FILE)
-        video = cast("VideoStream", container.streams[index])
-    if video.codec_context is None:
-        container.close()
-        raise VideoError(f"{path} is of a codec that FFmpeg does not know: encode it anew")
-    if video.width * video.height > _MOST_PIXELS:
-        container.close()
-        raise VideoError(
-            f"{path} announces pictures of {video.width} x {video.height}: copy the file again"
-        )
-    return container, video
-
-
-def _film(container: "InputContainer", best: "VideoStream") -> int:
-    """Return the index of the stream that FFmpeg thinks best, or of the first with a second picture."""
-    import av
-    from av.stream import Disposition
-
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    packets = dict.fromkeys((stream.index for stream in (best, *streams)), 0)
-    with contextlib.suppress(av.FFmpegError):  # damage is told when the film is decoded
-        for packet in container.demux(streams):
-            packets[packet.stream.index] += packet.size > 0
-            if packets[best.index] > 1:
-                break
-    return next((index for index, number in packets.items() if number > 1), best.index)
-
-
 def _upright(pixels: np.ndarray, frame: "VideoFrame") -> np.ndarray:
     """Turn and mirror (H, W, 3) pixels as the file asks for: FFmpeg leaves it to its caller."""
     data = frame.side_data.get("DISPLAYMATRIX")
@@ -270,66 +354,6 @@ def _upright(pixels: np.ndarray, frame: "VideoFrame") -> np.ndarray:
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-
-
-def _check_whole(path: Path) -> None:
-    """Check that an .avi, .mkv or .webm is as long as it says: FFmpeg would decode a cut one to less.
-
-    An .avi header's number of frames cannot be used for that: real HMDB51 clips announce 48 and
-    hold 40. FFmpeg itself notices a cut .mp4.
-    """
-    there = path.stat().st_size
-    with open(path, "rb") as file:
-        magic = file.read(4)
-        file.seek(0)
-        if magic == b"RIFF":
-            announced = _avi_bytes(file, there)
-        elif magic == _EBML:
-            announced = _matroska_bytes(file)
-        else:
-            return
-    if there < announced:
-        raise VideoError(f"{path} was cut: {there} of {announced} bytes are there, copy it again")
-
-
-def _avi_bytes(file: BinaryIO, there: int) -> int:
-    """Return the bytes that an .avi needs: to the end of its RIFF, and of the frames in it."""
-    head = file.read(12)
-    needed = int.from_bytes(head[4:8], "little") + 8
-    if head[8:] != b"AVI ":
-        return 0
-    # What follows the frames is not looked at: real HMDB51 clips have leftovers there.
-    place = 12
-    while place + 12 <= there:
-        file.seek(place)
-        chunk = file.read(12)
-        end = place + 8 + int.from_bytes(chunk[4:8], "little")
-        if chunk[:4] == b"LIST" and chunk[8:] == b"movi":
-            # Some writers leave a wrong size in front; an index that is whole says that nothing is cut.
-            file.seek(end + end % 2)
-            index = file.read(8)
-            indexed = file.tell() + int.from_bytes(index[4:], "little")
-            return indexed if index[:4] == b"idx1" and indexed <= there else max(needed, end)
-        place = end + end % 2
-    return needed
-
-
-def _matroska_bytes(file: BinaryIO) -> int:
-    """Return where a Matroska file's segment ends, 0 where it does not say (as live recordings)."""
-    file.seek(4)
-    file.seek(_ebml_size(file) or 0, os.SEEK_CUR)
-    if file.read(4) != _SEGMENT:
-        return 0
-    size = _ebml_size(file)
-    return 0 if size is None else file.tell() + size
-
-
-def _ebml_size(file: BinaryIO) -> int | None:
-    """Read a size of 1 to 8 bytes, as many as its first byte has leading zeros and one more."""
-    first = int.from_bytes(file.read(1))
-    length = 9 - first.bit_length()
-    value = (first << 8 * (length - 1) | int.from_bytes(file.read(length - 1))) & ~(1 << 7 * length)
-    return None if value == (1 << 7 * length) - 1 else value  # all ones: unknown
 
 
 def _decode_with_decord(path: Path) -> np.ndarray:

@@ -10,26 +10,10 @@ from r21d_lib.evaluation.scores import (
     mean_of_splits,
     per_class,
     per_class_counts,
+    per_video,
     summary,
     video_accuracy,
     video_interval,
+    with_clips,
 )
-
-__all__ = [
-    "ClipChange",
-    "Interval",
-    "Scores",
-    "accuracy_interval",
-    "clip_accuracy",
-    "confusion",
-    "hits_by_group",
-    "mean_of_splits",
-    "per_class",
-    "per_class_counts",
-    "score_once",
-    "score_videos",
-    "summary",
-    "video_accuracy",
-    "video_interval",
-    "wilson_interval",
-]
+from r21d_lib.evaluation.streams import average, gains

@@ -42,7 +42,7 @@ def score_videos(
     The default is the paper's protocol (section 4.1): ten uniformly spaced, centre-cropped clips.
 
     Args:
-        network: its num_classes must be the list's; its `inference.optimized` copy scores, on the
+        network: its num_classes must be the list's; its `fast.optimized` copy scores, on the
             device where its weights are.
         videos: the decoded videos.
         clips: how clips are cut, from the checkpoint's card.
@@ -74,7 +74,7 @@ def score_videos(
             f"{len(videos.bad)} of {len(videos) + len(videos.bad)} videos of {videos.videos.name} "
             f"cannot be decoded, and all count: {few([reason for _, reason in videos.bad])}"
         )
-    fast = optimized(network)
+    fast = optimized(network, engine="torch")  # the same digits whatever else is installed
     dataset = TestClips(videos, clips, num_clips, dense_step=dense_step)
     rank, processes = _place()
     own = range(rank, len(videos), processes)
@@ -96,8 +96,20 @@ def score_videos(
     for position, scores in of_video.items():
         probabilities[position, : len(scores)] = scores
     listed = videos.videos
+    labels = np.array(listed.labels, np.int64)
+    views = (
+        f"{num_clips} evenly spaced clips"
+        if dense_step is None
+        else f"a clip every {dense_step} frames"
+    )
+    views += ", their centre square" if crops == 1 else f", {crops} squares of each"
     return Scores(
-        listed.names, np.array(listed.labels, np.int64), classes, probabilities, groups=listed.groups
+        listed.names,
+        labels,
+        classes,
+        probabilities,
+        groups=listed.groups,
+        views=views if change is None else "",
     )
 
 

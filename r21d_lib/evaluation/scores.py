@@ -5,7 +5,7 @@ can be redrawn without video, network or GPU. A video's score is the mean over i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ import pandas as pd
 import torch
 
 from r21d_lib.data.lists import groups_of
-from r21d_lib.errors import DatasetError
+from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.evaluation.intervals import Interval, accuracy_interval, wilson_interval
-from r21d_lib.files import whole_file
+from r21d_lib.files import check_zip, whole_file
+
+_VIDEOS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Scores:
             that a video does not have (clips every so many frames are more in a long video).
         origin: SHA-256 of weights, videos and views, where `score_once` made them.
         groups: what each video was cut from, as in `VideoList`; () takes what the names say.
+        views: in words, which clips and squares of each video were scored; "" where not known.
 
     Raises:
         DatasetError: if the parts do not fit each other, or a video has no finite score.
@@ -41,6 +44,7 @@ class Scores:
     probabilities: np.ndarray
     origin: str = ""
     groups: tuple[str, ...] = ()
+    views: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", groups_of(self.names, self.groups))
@@ -67,7 +71,9 @@ class Scores:
     @property
     def video_probabilities(self) -> np.ndarray:
         """(videos, classes) float32: the mean over a video's clips (paper, section 4.1)."""
-        return np.nanmean(self.probabilities.astype(np.float32), 1)
+        # In parts, as all scores in float32 would be four times what is kept.
+        parts = np.array_split(self.probabilities, 1 + len(self.names) // _VIDEOS_AT_ONCE)
+        return np.concatenate([np.nanmean(part.astype(np.float32), 1) for part in parts])
 
     def save(self, path: str | Path) -> None:
         """Write a compressed .npz without pickles, whole or not at all."""
@@ -77,9 +83,10 @@ class Scores:
                 names=np.array(self.names),
                 labels=self.labels,
                 classes=np.array(self.classes),
-                probabilities=self.probabilities.astype(np.float16),
+                probabilities=self.probabilities.astype(np.float16, copy=False),
                 origin=np.array(self.origin),
                 groups=np.array(self.groups),
+                views=np.array(self.views),
             )
 
     @classmethod
@@ -90,19 +97,44 @@ class Scores:
             DatasetError: if the file is missing or is no scores file.
         """
         try:
+            check_zip(path)
             with np.load(path, allow_pickle=False) as file:
                 return cls(
                     tuple(file["names"].tolist()),
                     file["labels"],
                     tuple(file["classes"].tolist()),
                     file["probabilities"],
-                    str(file["origin"]) if "origin" in file else "",
-                    tuple(file["groups"].tolist()) if "groups" in file else (),
+                    str(file["origin"]),
+                    tuple(file["groups"].tolist()),
+                    str(file["views"]) if "views" in file else "",  # older files have none
                 )
         except FileNotFoundError as error:
             raise DatasetError(f"no scores file {path}: evaluate a checkpoint first") from error
-        except (KeyError, ValueError, OSError) as error:
-            raise DatasetError(f"{path} is not a scores file: evaluate again") from error
+        except DatasetError as error:
+            raise DatasetError(f"{path}: {error}") from error
+        except Exception as error:  # a damaged archive can raise anything
+            raise DatasetError(
+                f"{path} is not a scores file, or damaged: delete it and evaluate again"
+            ) from error
+
+
+def with_clips(scores: Scores, count: int) -> Scores:
+    """Return what the same videos are given by fewer clips, spread evenly over those that there are.
+
+    Args:
+        scores: of `clips` a video.
+        count: how many to keep, 1 to `clips`.
+    """
+    total = scores.probabilities.shape[1]
+    if not 1 <= count <= total:
+        raise SettingsError(f"there are {total} clips a video: choose 1 to {total}, not {count}")
+    inner = np.linspace(0, total - 1, count + 2)[1:-1]
+    picked = np.arange(total) if count == total else np.unique(inner.round().astype(int))
+    # Of a short video all clips may be missing at these places: it keeps those that it has.
+    kept = scores.probabilities[:, picked].copy()
+    lost = np.isnan(kept).all((1, 2))
+    kept[lost, 0] = scores.probabilities[lost, 0]
+    return replace(scores, probabilities=kept)
 
 
 def clip_accuracy(scores: Scores) -> float:
@@ -113,16 +145,11 @@ def clip_accuracy(scores: Scores) -> float:
 
 def video_accuracy(scores: Scores, top: int = 1) -> float:
     """Return video@`top`: the fraction of videos whose class is among the `top` best scores."""
-    from torchmetrics.functional.classification import multiclass_accuracy
-
-    accuracy = multiclass_accuracy(
-        torch.from_numpy(scores.video_probabilities),
-        torch.from_numpy(scores.labels),
-        num_classes=len(scores.classes),
-        top_k=min(top, len(scores.classes)),
-        average="micro",
-    )
-    return float(accuracy)
+    means, labels = torch.from_numpy(scores.video_probabilities), torch.from_numpy(scores.labels)
+    top = min(top, len(scores.classes))
+    # Of equal scores the first is the best, as everywhere else; the others may come in any order.
+    best = means.topk(top).indices if top > 1 else means.argmax(1, keepdim=True)
+    return float((best == labels[:, None]).any(1).float().mean())
 
 
 def summary(scores: Scores) -> dict[str, float | int]:
@@ -180,11 +207,8 @@ def video_interval(scores: Scores) -> Interval:
 
 def confusion(scores: Scores) -> np.ndarray:
     """Return (classes, classes) int64: videos of the row's class taken for the column's."""
-    from torchmetrics.functional.classification import multiclass_confusion_matrix
-
-    predicted = torch.from_numpy(scores.video_probabilities.argmax(1))
-    truth = torch.from_numpy(scores.labels)
-    return multiclass_confusion_matrix(predicted, truth, len(scores.classes)).numpy()
+    said, count = scores.video_probabilities.argmax(1), len(scores.classes)
+    return np.bincount(scores.labels * count + said, minlength=count**2).reshape(count, count)
 
 
 def per_class(scores: Scores) -> pd.DataFrame:
@@ -202,6 +226,22 @@ def per_class(scores: Scores) -> pd.DataFrame:
         for key, value in interval._asdict().items():
             table.loc[label, key] = value
     return table
+
+
+def per_video(scores: Scores) -> pd.DataFrame:
+    """Return a row a video: video, class, said (the best class), probability, right and group."""
+    mean = scores.video_probabilities
+    best = mean.argmax(1)
+    return pd.DataFrame(
+        {
+            "video": scores.names,
+            "class": [scores.classes[label] for label in scores.labels],
+            "said": [scores.classes[label] for label in best],
+            "probability": mean.max(1),
+            "right": best == scores.labels,
+            "group": scores.groups,
+        }
+    )
 
 
 def per_class_counts(counts: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from r21d_lib.data.clips import ClipSettings, resize
+from r21d_lib.errors import SettingsError
 from r21d_lib.prediction.prediction import Answer
 
 if TYPE_CHECKING:
     from r21d_lib.prediction.recognizer import Recognizer
 
-TRAINED_FPS = 30.0  # of HMDB51, ActionFigures and most of Kinetics
+TRAINED_FPS = 30.0  # of HMDB51, ActionFigures and most of Kinetics, where a card names no other
 _REMEMBERED = 64  # answers at most, whatever their rate
 
 
@@ -30,11 +31,10 @@ class RollingClip:
 
     Args:
         clips: how the network wants its clips.
-        fps: frames a second of the videos that it was trained on.
     """
 
-    def __init__(self, clips: ClipSettings, *, fps: float = TRAINED_FPS) -> None:
-        self.clips, self.fps = clips, fps
+    def __init__(self, clips: ClipSettings) -> None:
+        self.clips, self.fps = clips, clips.fps or TRAINED_FPS
         # The trained rate's frames at twice their density, and what lies just outside the clip.
         self._kept: deque[tuple[float, Tensor]] = deque(maxlen=2 * clips.span + 2)
 
@@ -122,15 +122,19 @@ class RollingRecognizer:
 
     Args:
         recognizer: network, classes and clip settings.
-        fps: frames a second of the videos that it was trained on.
         memory: how far back answers are averaged [s]; 0 takes the newest alone.
+
+    Raises:
+        SettingsError: if the network does not take RGB.
     """
 
-    def __init__(
-        self, recognizer: "Recognizer", *, fps: float = TRAINED_FPS, memory: float = 1.0
-    ) -> None:
+    def __init__(self, recognizer: "Recognizer", *, memory: float = 1.0) -> None:
+        if recognizer.clips.modality != "rgb":
+            raise SettingsError(
+                f"{recognizer.source} takes flow, which is not computed live: give weights of RGB"
+            )
         self.recognizer, self.memory = recognizer, memory
-        self.rolling = RollingClip(recognizer.clips, fps=fps)
+        self.rolling = RollingClip(recognizer.clips)
         self._said: deque[tuple[float, np.ndarray]] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from r21d_lib.data import video
+from r21d_lib.data import safe_decoder
 from r21d_lib.errors import SettingsError, VideoError
 from r21d_lib.live.rolling import TRAINED_FPS, LiveAnswer, RollingRecognizer
 
@@ -71,8 +71,8 @@ def open_source(name: str | Path) -> Source:
     """
     if "://" in str(name):
         return _open_device(str(name), name=str(name))
-    fps = video.probe(name).fps or TRAINED_FPS
-    frames = ((frame, number / fps) for number, frame in enumerate(video.stream(name)))
+    fps = safe_decoder.probe(name).fps or TRAINED_FPS
+    frames = ((frame, seconds) for seconds, frame in safe_decoder.timed(name))
     return Source(str(name), fps, frames, recorded=True)
 
 

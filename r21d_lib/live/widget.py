@@ -6,13 +6,14 @@ The browser takes the frames, so that it works wherever the kernel is. See stati
 import io
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import anywidget
 import numpy as np
 import torch
 import traitlets
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from r21d_lib.errors import R21DError, VideoError
 from r21d_lib.live.rolling import TRAINED_FPS, RollingRecognizer
@@ -22,6 +23,34 @@ from r21d_lib.prediction.recognizer import Recognizer
 _STATIC = Path(__file__).with_name("static")
 _SHARPNESS = 2  # times the network's size, at which frames are sent
 _SHOWN = 5
+
+
+_NOTHING_ELSE = ConfigDict(extra="forbid", strict=True)
+
+
+class _FramesMessage(BaseModel):
+    """Frames of a camera or a film, a JPEG picture and a time [s] each."""
+
+    model_config = _NOTHING_ELSE
+    kind: Literal["frames"]
+    source: Annotated[str, Field(max_length=200)]
+    times: Annotated[list[FiniteFloat], Field(max_length=1000)]
+
+
+class _FileMessage(BaseModel):
+    """A part of a file, and where in it that belongs [bytes]."""
+
+    model_config = _NOTHING_ELSE
+    kind: Literal["file"]
+    source: Annotated[str, Field(max_length=200)]
+    name: Annotated[str, Field(max_length=1000)]
+    size: Annotated[int, Field(gt=0)]
+    at: Annotated[int, Field(ge=0)]
+
+
+_MESSAGES: TypeAdapter[_FramesMessage | _FileMessage] = TypeAdapter(
+    Annotated[_FramesMessage | _FileMessage, Field(discriminator="kind")]
+)
 
 
 class LiveRecognizer(anywidget.AnyWidget):
@@ -42,6 +71,7 @@ class LiveRecognizer(anywidget.AnyWidget):
     _css = _STATIC / "live.css"
     frame_size = traitlets.Tuple(traitlets.Int(), traitlets.Int()).tag(sync=True)
     rate = traitlets.Float().tag(sync=True)
+    knows = traitlets.Unicode().tag(sync=True)
     most_waiting = traitlets.Int().tag(sync=True)
     most_bytes = traitlets.Int().tag(sync=True)
 
@@ -54,7 +84,8 @@ class LiveRecognizer(anywidget.AnyWidget):
         height, width = clips.resize
         super().__init__(
             frame_size=(_SHARPNESS * height, _SHARPNESS * width),
-            rate=TRAINED_FPS / clips.stride,
+            rate=(clips.fps or TRAINED_FPS) / clips.stride,
+            knows=f"The network {recognizer.card.world}." if recognizer.card.world else "",
             most_waiting=clips.clip_len,
             most_bytes=most_bytes,
         )
@@ -66,16 +97,25 @@ class LiveRecognizer(anywidget.AnyWidget):
         recognizer.score(torch.zeros((1, clips.clip_len, *clips.resize, 3), dtype=torch.uint8))
         self.on_msg(self._receive)
 
-    def _receive(self, _: object, message: dict[str, Any], buffers: list[memoryview]) -> None:
+    def _receive(self, _: object, content: object, buffers: list[memoryview]) -> None:
         """Answer every message once, because the browser sends nothing before the answer."""
-        source = message["source"]
+        try:
+            message = _MESSAGES.validate_python(content)
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"][-1:]))
+            text = f"the page sent something else than frames or a file ({where}): load it again"
+            self.send({"kind": "error", "text": text, "source": self._source})
+            return
+        source = message.source
         if source != self._source:
             self._source = source
             self._rolling = RollingRecognizer(self._recognizer)
             self._upload = bytearray()
         try:
-            handle = {"frames": self._frames, "file": self._file}[message["kind"]]
-            reply, pictures = handle(message, buffers)
+            if isinstance(message, _FramesMessage):
+                reply, pictures = self._frames(message, buffers)
+            else:
+                reply, pictures = self._file(message, buffers)
         except R21DError as error:
             reply, pictures = {"kind": "error", "text": str(error)}, []
         except Exception as error:
@@ -84,21 +124,32 @@ class LiveRecognizer(anywidget.AnyWidget):
         self.send({**reply, "source": source}, pictures)
 
     def _frames(
-        self, message: dict[str, Any], buffers: list[memoryview]
+        self, message: "_FramesMessage", buffers: list[memoryview]
     ) -> tuple[dict[str, Any], list[bytes]]:
-        for seconds, jpeg in zip(message["times"], buffers, strict=True):
-            with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
-                self._rolling.push(np.asarray(picture.convert("RGB")), seconds)
+        if len(message.times) != len(buffers):
+            raise VideoError(f"{len(buffers)} frames came with {len(message.times)} times")
+        most = 4 * self.frame_size[0] * self.frame_size[1]
+        for seconds, jpeg in zip(message.times, buffers, strict=True):
+            try:
+                with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
+                    if picture.width * picture.height > most:
+                        raise VideoError(f"a frame has {picture.width} x {picture.height} pixels")
+                    pixels = np.array(picture.convert("RGB"))
+            except (OSError, SyntaxError) as error:
+                raise VideoError("a frame is no whole JPEG picture") from error
+            self._rolling.push(pixels, seconds)
         answer = self._rolling.answer()
         if answer is None:
             return {"kind": "wait"}, []
         return {"kind": "answer", "top": _plain(answer.top(_SHOWN))}, []
 
     def _file(
-        self, message: dict[str, Any], buffers: list[memoryview]
+        self, message: "_FileMessage", buffers: list[memoryview]
     ) -> tuple[dict[str, Any], list[bytes]]:
-        name, size = Path(message["name"]).name, message["size"]
-        if len(self._upload) != message["at"] or size > self.most_bytes:
+        name, size = Path(message.name).name, message.size
+        arrived = len(self._upload) + sum(part.nbytes for part in buffers)
+        fits = arrived <= size <= self.most_bytes
+        if len(buffers) != 1 or len(self._upload) != message.at or not fits:
             raise VideoError(f"{name} did not arrive whole: drop it again")
         self._upload += buffers[0]
         if len(self._upload) < size:

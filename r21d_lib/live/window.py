@@ -90,8 +90,6 @@ def show(
             pictures = _until_broken(pictures, broken)
         if output is None:
             deque(pictures, maxlen=0)
-        elif fast:
-            overlay.encode(output, (picture for picture, _ in pictures), fps=source.fps)
         else:
             overlay.encode(output, _on_grid(pictures, source.fps), fps=source.fps)
     if broken:

@@ -4,13 +4,9 @@ Their parts have torchvision's names, so that published weights load as they are
 channels, T frames, H and W pixels.
 """
 
-from typing import Literal
-
 from torch import Tensor, nn
 
-from r21d_lib.models.convolutions import Conv2d, Conv2Plus1d, Conv3d, MidplaneRule, Stride, midplanes
-
-ConvKind = Literal["2d", "3d", "2+1d"]
+from r21d_lib.models.convolutions import ConvKind, MidplaneRule, Stride, convolution, midplanes
 
 
 class ResidualBlock(nn.Module):
@@ -38,12 +34,16 @@ class ResidualBlock(nn.Module):
         # Temporal striding exists only where the strided convolution itself spans time.
         stride = (1, *stride[1:]) if kind == "2d" else stride
         self.conv1 = nn.Sequential(
-            _convolution(kind, in_planes, out_planes, stride, shared_mid, bn_eps),
+            convolution(
+                kind, in_planes, out_planes, stride=stride, mid_planes=shared_mid, bn_eps=bn_eps
+            ),
             nn.BatchNorm3d(out_planes, eps=bn_eps),
             nn.ReLU(inplace=True),
         )
         self.conv2 = nn.Sequential(
-            _convolution(kind, out_planes, out_planes, (1, 1, 1), shared_mid, bn_eps),
+            convolution(
+                kind, out_planes, out_planes, stride=(1, 1, 1), mid_planes=shared_mid, bn_eps=bn_eps
+            ),
             nn.BatchNorm3d(out_planes, eps=bn_eps),
         )
         self.relu = nn.ReLU(inplace=True)
@@ -84,7 +84,7 @@ class Bottleneck(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.conv2 = nn.Sequential(
-            _convolution(kind, planes, planes, stride, mid, bn_eps),
+            convolution(kind, planes, planes, stride=stride, mid_planes=mid, bn_eps=bn_eps),
             nn.BatchNorm3d(planes, eps=bn_eps),
             nn.ReLU(inplace=True),
         )
@@ -109,19 +109,3 @@ def _projection(in_planes: int, out_planes: int, stride: Stride, bn_eps: float) 
         nn.Conv3d(in_planes, out_planes, kernel_size=1, stride=stride, bias=False),
         nn.BatchNorm3d(out_planes, eps=bn_eps),
     )
-
-
-def _convolution(
-    kind: ConvKind,
-    in_planes: int,
-    out_planes: int,
-    stride: Stride,
-    mid_planes: int | None,
-    bn_eps: float,
-) -> nn.Module:
-    """Build one 3x3x3, 1x3x3 or factorized convolution of a residual block."""
-    if kind == "2d":
-        return Conv2d(in_planes, out_planes, stride=stride)
-    if kind == "3d":
-        return Conv3d(in_planes, out_planes, stride=stride)
-    return Conv2Plus1d(in_planes, out_planes, mid_planes=mid_planes, stride=stride, bn_eps=bn_eps)

@@ -103,7 +103,7 @@ def activation_bytes(settings: NetworkSettings, *, frames: int, crop: int = 112)
 
 def _on_meta(settings: NetworkSettings, frames: int, crop: int) -> tuple[VideoResNet, Tensor]:
     with torch.device("meta"):
-        return VideoResNet(settings).eval(), torch.zeros(1, 3, frames, crop, crop)
+        return VideoResNet(settings).eval(), torch.zeros(1, settings.in_channels, frames, crop, crop)
 
 
 def _multiply_adds(module: nn.Module, x: Tensor) -> int:

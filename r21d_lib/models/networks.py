@@ -7,21 +7,21 @@ The names of the parameters are torchvision's, so that published weights load as
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from r21d_lib.errors import SettingsError
-from r21d_lib.models.blocks import Bottleneck, ConvKind, ResidualBlock
+from r21d_lib.models.ablations import ABLATIONS
+from r21d_lib.models.blocks import Bottleneck, ResidualBlock
 from r21d_lib.models.convolutions import (
     MIDPLANE_RULES,
-    Conv2d,
-    Conv2Plus1d,
-    Conv3d,
+    ConvKind,
     MidplaneRule,
     Stride,
+    convolution,
 )
 
 Pool = Literal["none", "space", "space-time"]
@@ -60,6 +60,19 @@ PAPER_NAMES: dict[str, str] = {
     )
     for name in NETWORK_NAMES
 }
+# With those that the paper does not have: the changed ones of `ablations`.
+ALL_GROUPS = GROUPS | {name: changed.groups for name, changed in ABLATIONS.items()}
+LABELS: dict[str, str] = PAPER_NAMES | {name: changed.label for name, changed in ABLATIONS.items()}
+
+
+# Far beyond any network of the paper, and little enough to be described without being built.
+_HIGHEST = {
+    "num_classes": 1_000_000,
+    "width": 8192,
+    "stem_midplanes": 8192,
+    "clip_len": 8192,
+    "stem_t": 8191,
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,7 @@ class NetworkSettings:
     """Everything that decides a network's shape; stored with every checkpoint.
 
     Attributes:
-        name: one of `NETWORK_NAMES`.
+        name: one of `NETWORK_NAMES`, or of `ablations.ABLATIONS`.
         depth: 10, 18 or 34 of two-convolution blocks, 50, 101 or 152 of bottlenecks.
         num_classes: size of the last linear layer.
         width: channels after conv1; the groups have 1, 2, 4 and 8 times as many (bottlenecks inside;
@@ -81,6 +94,7 @@ class NetworkSettings:
         stem_t: frames that a 3D or (2+1)D conv1 spans: 3 in the paper, 7 in kenshohara's networks.
         pool1: max-pooling after conv1: "none" in the paper; "space" halves height and width (an
             option of VMZ for large pictures), "space-time" the frames too (kenshohara).
+        in_channels: of a clip: 3 for RGB, 2 for optical flow (x, y).
     """
 
     name: str
@@ -93,10 +107,11 @@ class NetworkSettings:
     clip_len: int | None = None
     stem_t: int = 3
     pool1: Pool = "none"
+    in_channels: int = field(default=3, repr=False)  # out of the text that kept scores are known by
 
     def __post_init__(self) -> None:
-        if self.name not in GROUPS:
-            near = difflib.get_close_matches(self.name, NETWORK_NAMES, n=1)
+        if self.name not in ALL_GROUPS:
+            near = difflib.get_close_matches(self.name, ALL_GROUPS, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise SettingsError(
                 f"no network is called {self.name!r}: {hint}choose {_or(NETWORK_NAMES)}"
@@ -111,17 +126,19 @@ class NetworkSettings:
             )
         if self.pool1 not in POOLS:
             raise SettingsError(f"pool1 {self.pool1!r} is unknown: choose {_or(POOLS)}")
-        if self.num_classes < 1 or self.width < 1:
+        for name, highest in _HIGHEST.items():
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= highest:
+                raise SettingsError(f"{name} must be from 1 to {highest}, got {value}")
+        if self.in_channels not in (2, 3):
             raise SettingsError(
-                f"num_classes and width must be 1 or more, got {self.num_classes} and {self.width}"
+                f"in_channels must be 3 (RGB) or 2 (optical flow), got {self.in_channels}"
             )
-        if self.stem_midplanes is not None and self.stem_midplanes < 1:
-            raise SettingsError(f"stem_midplanes must be 1 or more, got {self.stem_midplanes}")
         if not 0 < self.bn_eps <= 1:  # NaN is in no range
             raise SettingsError(f"bn_eps must be above 0 and at most 1, got {self.bn_eps}")
-        if self.stem_t < 1 or self.stem_t % 2 == 0:
-            raise SettingsError(f"stem_t must be odd, 1 or more, got {self.stem_t}")
-        if self.name == "r2d" and (self.clip_len is None or self.clip_len < 1):
+        if self.stem_t % 2 == 0:
+            raise SettingsError(f"stem_t must be odd, got {self.stem_t}")
+        if self.name == "r2d" and self.clip_len is None:
             raise SettingsError("r2d folds all frames into conv1: give it clip_len, 1 or more")
 
     @property
@@ -137,14 +154,18 @@ class NetworkSettings:
         return max(1, round(45 * self.width / 64))
 
     def to_dict(self) -> dict[str, object]:
-        """Return the settings as plain values, for JSON."""
-        return asdict(self)
+        """Return the settings as plain values, for JSON, with in_channels only where it is not 3."""
+        values = asdict(self)
+        if self.in_channels == 3:
+            del values["in_channels"]
+        return values
 
     def check(self, clips: Tensor) -> None:
-        """Raise SettingsError for clips that are not (N, 3, T, H, W), or not of an R2D's length."""
-        if clips.ndim != 5 or clips.shape[1] != 3:
+        """Raise SettingsError for clips that are not (N, C, T, H, W), or not of an R2D's length."""
+        if clips.ndim != 5 or clips.shape[1] != self.in_channels:
             raise SettingsError(
-                f"a network takes clips of (N, 3, frames, height, width) and got {tuple(clips.shape)}"
+                f"a network takes clips of (N, {self.in_channels}, frames, height, width) and got "
+                f"{tuple(clips.shape)}"
             )
         if self.name == "r2d" and clips.shape[2] != self.clip_len:
             raise SettingsError(
@@ -167,33 +188,32 @@ def _stem(settings: NetworkSettings) -> nn.Sequential:
         # Without padding in time the kernel covers the whole clip once, and time is gone after it:
         # the same as folding the frames into 3 L channels (paper, section 3.1).
         assert settings.clip_len is not None  # checked by NetworkSettings
+        kernel = (settings.clip_len, 7, 7)
         whole_clip = nn.Conv3d(
-            3, width, (settings.clip_len, 7, 7), stride=stride, padding=(0, 3, 3), bias=False
+            settings.in_channels, width, kernel, stride=stride, padding=(0, 3, 3), bias=False
         )
         return nn.Sequential(whole_clip, *tail)
-    kind = GROUPS[settings.name][0]
-    if kind == "2d":
-        return nn.Sequential(Conv2d(3, width, d=7, stride=stride), *tail)
-    if kind == "3d":
-        return nn.Sequential(Conv3d(3, width, t=settings.stem_t, d=7, stride=stride), *tail)
-    factorized = Conv2Plus1d(
-        3,
+    kind = ALL_GROUPS[settings.name][0]
+    first = convolution(
+        kind,
+        settings.in_channels,
         width,
-        mid_planes=settings.resolved_stem_midplanes,
         t=settings.stem_t,
         d=7,
         stride=stride,
+        mid_planes=settings.resolved_stem_midplanes,
         bn_eps=eps,
     )
-    # Unpacked, because published weights number the stem's parts 0, 1, 3, 4.
-    return nn.Sequential(*factorized, *tail)
+    # Unpacked, because published weights number the parts of a factorized stem 0, 1, 3, 4.
+    parts = first if isinstance(first, nn.Sequential) else [first]
+    return nn.Sequential(*parts, *tail)
 
 
 class VideoResNet(nn.Module):
     """A residual network over clips, built from `NetworkSettings`.
 
-    Input: (N, 3, T, H, W) floating point, normalised; T, H and W are free, but R2D needs T to be
-    clip_len. Output: (N, num_classes) logits.
+    Input: (N, C, T, H, W) floating point, normalised, C 3 for RGB and 2 for optical flow; T, H and W
+    are free, but R2D needs T to be clip_len. Output: (N, num_classes) logits.
     Source: paper, Table 1.
     """
 
@@ -213,7 +233,7 @@ class VideoResNet(nn.Module):
                     block(
                         planes,
                         group_width,
-                        kind=GROUPS[settings.name][group],
+                        kind=ALL_GROUPS[settings.name][group],
                         stride=(2, 2, 2) if strided else (1, 1, 1),
                         midplane_rule=settings.midplane_rule,
                         bn_eps=settings.bn_eps,
@@ -235,12 +255,12 @@ class VideoResNet(nn.Module):
         return {"conv1": self.stem, **pool, **groups}
 
     def forward_features(self, clips: Tensor) -> Tensor:
-        """Return the map before pooling: (N, 3, T, H, W) to (N, C, T', H', W').
+        """Return the map before pooling: (N, in_channels, T, H, W) to (N, C, T', H', W').
 
         C is 8 times the width, 32 times with bottlenecks.
 
         Raises:
-            SettingsError: if the clips are not (N, 3, T, H, W), or of another length than an R2D's.
+            SettingsError: if the clips are not of this shape, or of another length than an R2D's.
         """
         self.settings.check(clips)
         for stage in self.stages().values():
@@ -248,7 +268,7 @@ class VideoResNet(nn.Module):
         return clips
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Return the logits: (N, 3, T, H, W) to (N, num_classes)."""
+        """Return the logits: (N, in_channels, T, H, W) to (N, num_classes)."""
         return self.fc(self.avgpool(self.forward_features(clips)).flatten(1))
 
     def replace_head(self, num_classes: int) -> None:
@@ -290,14 +310,15 @@ def build_network(
     clip_len: int | None = None,
     stem_t: int = 3,
     pool1: Pool = "none",
+    in_channels: int = 3,
     seed: int | None = None,
 ) -> VideoResNet:
     """Build a network of the paper with random weights.
 
     Args:
-        name: r2d, fr2d, r3d, mc2..mc5, rmc2..rmc5 or r2plus1d.
-        depth, num_classes, width, midplane_rule, stem_midplanes, bn_eps, clip_len, stem_t, pool1: see
-            `NetworkSettings`; the defaults are the paper's network as released.
+        name: r2d, fr2d, r3d, mc2..mc5, rmc2..rmc5 or r2plus1d; or one of `ablations.ABLATIONS`.
+        depth, num_classes, width, midplane_rule, stem_midplanes, bn_eps, clip_len, stem_t, pool1,
+            in_channels: see `NetworkSettings`; the defaults are the paper's network as released.
         seed: draws the weights from this seed without touching the global generator; None draws
             them from the global generator.
 
@@ -320,6 +341,7 @@ def build_network(
         clip_len=clip_len,
         stem_t=stem_t,
         pool1=pool1,
+        in_channels=in_channels,
     )
     if seed is None:
         return VideoResNet(settings)

@@ -1,6 +1,7 @@
 """Drawings of kernels, blocks, networks and responses, made from the code's own numbers."""
 
 from collections.abc import Mapping, Sequence, Set
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,9 @@ def kernels() -> Figure:
 
     A clip is a row of frames seen from the side; coloured pixels are those that the kernel covers.
     """
-    figure = Figure(10, 6.2)
+    figure = Figure(
+        10, 6.2, about="What one output value of a 2D, a 3D and a (2+1)D convolution is computed from"
+    )
     axes = figure.subplots(2, 2)
     block = {(t, y, x) for t in (1, 2, 3) for y in (1, 2, 3) for x in (1, 2, 3)}
     square = {cell for cell in block if cell[0] == 2}
@@ -36,10 +39,25 @@ def kernels() -> Figure:
     return figure
 
 
+_SIDE, _FRAMES = 56, 8  # of the input of a block [pixels], and how many
 MIDDLE_RULES = ("paper, VMZ", "torchvision", "M = N_out")
 
 
-def factorized_block(
+class BlockCosts(NamedTuple):
+    """What `block_costs` counts; weights and work have four parts: first space, first time, and second.
+
+    Attributes:
+        middles: M of the two convolutions.
+        weights: "3D" and "(2+1)D" to the weights of each part; 3D has all in its space parts.
+        work: the same of the multiply-adds.
+    """
+
+    middles: tuple[int, int]
+    weights: dict[str, list[int]]
+    work: dict[str, list[int]]
+
+
+def block_costs(
     n_in: int,
     n_out: int,
     *,
@@ -47,10 +65,8 @@ def factorized_block(
     d: int = 3,
     stride: int = 1,
     rule: str = MIDDLE_RULES[0],
-    side: int = 56,
-    frames: int = 8,
-) -> Figure:
-    """Compare weights and multiply-adds of a residual block's two convolutions, 3D and (2+1)D.
+) -> BlockCosts:
+    """Count weights and multiply-adds of a block's two convolutions, 3D and (2+1)D, on 8 x 56 x 56.
 
     Args:
         n_in: channels into the first; it gives `n_out`, and the second keeps them.
@@ -60,8 +76,6 @@ def factorized_block(
         stride: of the first convolution, in time and space.
         rule: how wide the middle is. "paper, VMZ" asks `midplanes` for each convolution, "torchvision"
             for the first one only and takes its answer for both; "M = N_out" asks nobody.
-        side: height and width of the input [pixels].
-        frames: of the input.
     """
     first, second = midplanes(n_in, n_out, t=t, d=d), midplanes(n_out, n_out, t=t, d=d)
     middles = {
@@ -71,7 +85,7 @@ def factorized_block(
     }[rule]
     weights: dict[str, list[int]] = {"3D": [], "(2+1)D": []}
     work: dict[str, list[int]] = {"3D": [], "(2+1)D": []}
-    height, length = side, frames
+    height, length = _SIDE, _FRAMES
     for channels, m, step in zip((n_in, n_out), middles, (stride, 1), strict=True):
         small, short = -(-height // step), -(-length // step)
         pair = (d * d * channels * m, t * m * n_out)
@@ -82,13 +96,32 @@ def factorized_block(
         work["3D"] += [whole * short * small**2, 0]
         work["(2+1)D"] += [pair[0] * length * small**2, pair[1] * short * small**2]
         height, length = small, short
-    figure = Figure(10, 3.0)
+    return BlockCosts(middles, weights, work)
+
+
+def factorized_block(
+    n_in: int,
+    n_out: int,
+    *,
+    t: int = 3,
+    d: int = 3,
+    stride: int = 1,
+    rule: str = MIDDLE_RULES[0],
+) -> Figure:
+    """Compare weights and multiply-adds of a residual block's two convolutions, 3D and (2+1)D.
+
+    The arguments are those of `block_costs`.
+    """
+    middles, weights, work = block_costs(n_in, n_out, t=t, d=d, stride=stride, rule=rule)
+    figure = Figure(
+        10, 3.0, about="Weights and multiply-adds of a block, 3D beside (2+1)D, as stacked bars"
+    )
     panels = figure.subplots(1, 2, sharey=True)
     parts = [("first, space", SPACE, ""), ("first, time", TIME, "")]
     parts += [("second, space", SPACE, "////"), ("second, time", TIME, "////")]
     for ax, values, scale, label in (
         (panels[0], weights, 1e3, "weights [10³]"),
-        (panels[1], work, 1e9, f"multiply-adds [10⁹], {frames} × {side} × {side} in"),
+        (panels[1], work, 1e9, f"multiply-adds [10⁹], {_FRAMES} × {_SIDE} × {_SIDE} in"),
     ):
         for kind, numbers in values.items():
             left = 0.0
@@ -123,7 +156,11 @@ def network_groups(groups: Mapping[str, Sequence[str]], parameters: Mapping[str,
         groups: the paper's name to five of "2d", "3d", "2+1d".
         parameters: the paper's name to the number of parameters.
     """
-    figure = Figure(9, 0.7 + 0.38 * len(groups))
+    figure = Figure(
+        9,
+        0.7 + 0.38 * len(groups),
+        about="The kind of convolution in each of five groups, a row a network",
+    )
     ax = figure.subplots()
     for row, (name, kinds) in enumerate(groups.items()):
         for column, kind in enumerate(kinds):
@@ -150,7 +187,7 @@ def network_costs(table: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
             and accuracy (percent).
         kinds: the name to "2d", "3d", "2+1d" or "mixed", which gives the colour.
     """
-    figure = Figure(10, 0.9 + 0.3 * len(table))
+    figure = Figure(10, 0.9 + 0.3 * len(table), about="Three columns of bars, a row a network")
     axes = figure.subplots(1, 3, sharey=True)
     colours = [KIND_COLOURS.get(kinds[name], PLAIN) for name in table.index]
     rows = np.arange(len(table))
@@ -184,7 +221,11 @@ def response_strips(responses: Mapping[str, np.ndarray], *, signed: bool = False
     """
     num_frames = len(next(iter(responses.values())))
     inches = 9.6 / num_frames
-    figure = Figure(11, len(responses) * (inches + 0.06) + 0.3)
+    figure = Figure(
+        11,
+        len(responses) * (inches + 0.06) + 0.3,
+        about="Responses frame by frame, a row of small pictures for each",
+    )
     figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0, wspace=0)
     axes = figure.subplots(len(responses), num_frames, squeeze=False)
     for row, (name, response) in zip(axes, responses.items(), strict=True):
@@ -199,7 +240,11 @@ def response_strips(responses: Mapping[str, np.ndarray], *, signed: bool = False
 def response_frame(rows: Mapping[str, Mapping[str, np.ndarray]], frame: int) -> Figure:
     """Show one frame of several signed (T, H, W) maps: row name to column name to map."""
     columns = list(next(iter(rows.values())))
-    figure = Figure(2.6 * len(columns) + 1.4, 2.4 * len(rows) + 0.6)
+    figure = Figure(
+        2.6 * len(columns) + 1.4,
+        2.4 * len(rows) + 0.6,
+        about="Responses of one frame, a row a step, a column a clip",
+    )
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, (name, maps) in zip(axes, rows.items(), strict=True):
         for ax, column in zip(line, columns, strict=True):
@@ -256,7 +301,11 @@ def network_flow(stages: Sequence[Stage], kinds: Sequence[str], *, title: str = 
         title: above the drawing.
     """
     groups = [stage for stage in stages if stage.name.startswith("conv")]
-    figure = Figure(11, 3.6)
+    figure = Figure(
+        11,
+        3.6,
+        about="A network's groups as boxes, each as wide as it has frames and as high as it has pixels",
+    )
     ax = figure.subplots()
     frames, pixels = groups[0].shape[1], groups[0].shape[2]
     for column, (stage, kind) in enumerate(zip(groups, kinds, strict=True)):
@@ -290,7 +339,11 @@ def stage_costs(networks: Mapping[str, Sequence[Stage]]) -> Figure:
     Args:
         networks: a name to its stages.
     """
-    figure = Figure(11, 0.9 + 0.5 * len(networks))
+    figure = Figure(
+        11,
+        0.9 + 0.5 * len(networks),
+        about="Parameters and multiply-adds of networks, stacked by group",
+    )
     axes = figure.subplots(1, 2, sharey=True)
     rows = np.arange(len(networks))
     labels = ("parameters [millions]", "multiply-adds [10⁹]")

@@ -17,7 +17,9 @@ from r21d_lib.plots.style import (
     TURNS,
     WRONG,
     Figure,
+    evenly,
     open_axes,
+    plain,
 )
 
 _CLASS_COLOURS = (SPACE, TIME, BOTH, TURNS, WRONG, DARK)
@@ -33,7 +35,9 @@ def kernel_images(kernels: np.ndarray, *, columns: int = 16, title: str = "") ->
         title: above them.
     """
     rows = -(-len(kernels) // columns)
-    figure = Figure(10, 10 / columns * rows + (0.4 if title else 0.1))
+    figure = Figure(
+        10, 10 / columns * rows + (0.4 if title else 0.1), about="Kernels as small colour pictures"
+    )
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for ax in axes:
         ax.axis("off")
@@ -52,7 +56,11 @@ def kernel_films(kernels: np.ndarray, *, title: str = "") -> Figure:
         title: above them.
     """
     count, frames = len(kernels), kernels.shape[2]
-    figure = Figure(10, 10 / count * frames + (0.4 if title else 0.1))
+    figure = Figure(
+        10,
+        10 / count * frames + (0.4 if title else 0.1),
+        about="Kernels as small films, a column a kernel, a row a frame",
+    )
     axes = figure.subplots(frames, count, squeeze=False)
     for column, kernel in enumerate(kernels):
         picture = _as_picture(kernel.reshape(3, -1)).reshape(frames, *kernel.shape[2:], 3)
@@ -66,18 +74,17 @@ def kernel_films(kernels: np.ndarray, *, title: str = "") -> Figure:
     return figure
 
 
-def temporal_kernels(kernels: np.ndarray, kinds: pd.DataFrame, *, shown: int = 12) -> Figure:
-    """Draw the strongest temporal kernels of each kind as curves over three frames.
+def temporal_kernels(kernels: np.ndarray, kinds: pd.DataFrame) -> Figure:
+    """Draw the twelve strongest temporal kernels of each kind as curves over three frames.
 
     Args:
         kernels: (N, 3).
         kinds: from `inspection.sort_temporal_kernels`, a row a kernel.
-        shown: curves in a panel.
     """
     names = list(dict.fromkeys(("blur", "derivative", "delay", "present")))
-    figure = Figure(10, 2.7)
+    figure = Figure(10, 2.7, about="Temporal kernels as lines of three weights, a panel a kind")
     for ax, name in zip(figure.subplots(1, len(names), sharey=True), names, strict=True):
-        of_kind = kinds[kinds["kind"] == name].nlargest(shown, "strength")
+        of_kind = kinds[kinds["kind"] == name].nlargest(12, "strength")
         for index in of_kind.index:
             curve = kernels[index] / np.linalg.norm(kernels[index])
             curve = curve * np.sign(curve[np.abs(curve).argmax()])
@@ -91,18 +98,22 @@ def temporal_kernels(kernels: np.ndarray, kinds: pd.DataFrame, *, shown: int = 1
     return figure
 
 
-def attention(frames: np.ndarray, maps: Mapping[str, np.ndarray], *, count: int = 8) -> Figure:
+def attention(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure:
     """Show a clip and, in a row a network, where and when it speaks for the class.
 
     Args:
         frames: (T, H, W, 3) uint8.
         maps: a row's name to (T, H, W), 0 to 1, from `inspection.grad_cam`.
-        count: frames shown.
     """
-    picked = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
+    picked = evenly(len(frames), 8)
     height, width = frames.shape[1:3]
     rows = 1 + len(maps)
-    figure = Figure(11, rows * (9.6 / len(picked) * height / width + 0.05) + 0.3, photographs=True)
+    figure = Figure(
+        11,
+        rows * (9.6 / len(picked) * height / width + 0.05) + 0.3,
+        photographs=True,
+        about="Frames of a clip, and below them where each network looks, bright on them",
+    )
     figure.set_layout_engine("constrained", h_pad=0.015, w_pad=0.015, hspace=0, wspace=0)
     axes = figure.subplots(rows, len(picked), squeeze=False)
     heat = matplotlib.colormaps["inferno"]
@@ -129,7 +140,7 @@ def feature_map(points: np.ndarray, labels: np.ndarray, classes: Sequence[str]) 
         labels: (videos,) int64.
         classes: names.
     """
-    figure = Figure(8, 5.6)
+    figure = Figure(8, 5.6, about="Videos as points in a plane, coloured by class")
     ax = figure.subplots()
     for label, name in enumerate(classes):
         own = points[labels == label]
@@ -138,16 +149,50 @@ def feature_map(points: np.ndarray, labels: np.ndarray, classes: Sequence[str]) 
         colour = _CLASS_COLOURS[label % len(_CLASS_COLOURS)]
         marker = _CLASS_MARKERS[label // len(_CLASS_COLOURS) % len(_CLASS_MARKERS)]
         ax.scatter(own[:, 0], own[:, 1], s=20, color=colour, marker=marker, alpha=0.6, linewidth=0)
-        _halo(ax, np.median(own, 0), name, colour)
+        _halo(ax, np.median(own, 0), plain(name), colour)
     ax.set(xlabel="first principal direction", ylabel="second principal direction")
     ax.set(xticks=[], yticks=[])
     open_axes(ax)
     return figure
 
 
+def low_rank(errors: Mapping[str, np.ndarray], rank: int, kernels: np.ndarray) -> Figure:
+    """Draw what is lost of kernels when their matrix keeps a rank, and one kernel before and after.
+
+    Args:
+        errors: a kind of kernel to (ranks + 1,) shares of its squared weights lost at rank 0, 1, ...
+        rank: the one that is marked.
+        kernels: (2, t, h, w), one kernel and what is left of it, shown by the scale of the first.
+    """
+    figure = Figure(
+        10,
+        3.4,
+        about="Squared weights lost against the rank that is kept, and a kernel with and without loss",
+    )
+    panels = figure.add_gridspec(2, 1 + kernels.shape[1], width_ratios=[5, *[1] * kernels.shape[1]])
+    ax = figure.add_subplot(panels[:, 0])
+    for (name, lost), colour in zip(errors.items(), (DARK, TIME, SPACE, CHOSEN), strict=False):
+        ax.plot(lost, color=colour, lw=2, label=name)
+        ax.plot(rank, lost[rank], "o", color=colour, clip_on=False)
+    ax.axvline(rank, color=PLAIN, lw=1, zorder=0)
+    ax.set(xlabel="rank that is kept (midplanes M)", ylabel="share of the weights' square lost")
+    ax.set(xlim=(0, None), ylim=(0, 1))
+    ax.legend()
+    open_axes(ax)
+    largest = np.abs(kernels[0]).max()
+    for row, (kernel, title) in enumerate(zip(kernels, ("the kernel", f"rank {rank}"), strict=True)):
+        for frame, picture in enumerate(kernel):
+            small = figure.add_subplot(panels[row, 1 + frame])
+            small.imshow(picture, cmap="gray", vmin=-largest, vmax=largest)
+            small.set(xticks=[], yticks=[], title=f"frame {frame + 1}" if row == 0 else "")
+            if frame == 0:
+                small.set_ylabel(title)
+    return figure
+
+
 def histogram(values: Mapping[str, np.ndarray], *, label: str) -> Figure:
     """Compare distributions of numbers from 0 to 1, an outline a name."""
-    figure = Figure(8, 3.2)
+    figure = Figure(8, 3.2, about="Histograms, one laid over the other")
     ax = figure.subplots()
     colours = (BOTH, PLAIN, CHOSEN)
     for (name, numbers), colour in zip(values.items(), colours, strict=False):

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from r21d_lib.models.networks import GROUPS, PAPER_NAMES
+from r21d_lib.models.networks import ALL_GROUPS, LABELS
 from r21d_lib.plots.style import (
     CHOSEN,
     DARK,
@@ -37,9 +37,9 @@ VERDICT_COLOURS = {
 
 
 def kind_colour(paper_name: str) -> str:
-    """Return a network's colour by the paper's name: blue 2D, green 3D, wine (2+1)D, grey mixed."""
-    kinds = {PAPER_NAMES[name]: set(groups) for name, groups in GROUPS.items()}[paper_name]
-    return KIND_COLOURS[next(iter(kinds))] if len(kinds) == 1 else _MIXED
+    """Return a network's colour by its label: blue 2D, green 3D, wine (2+1)D, grey mixed or changed."""
+    kinds = {LABELS[name]: set(groups) for name, groups in ALL_GROUPS.items()}[paper_name]
+    return KIND_COLOURS.get(next(iter(kinds)), _MIXED) if len(kinds) == 1 else _MIXED
 
 
 def error_curves(runs: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> Figure:
@@ -50,14 +50,18 @@ def error_curves(runs: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> 
             their range.
         networks: which of them, by the names of `build_network`, at most four.
     """
-    figure = Figure(10, 3.9)
+    figure = Figure(
+        10,
+        3.9,
+        about="Training and test error against the epoch, a line a network with its range over seeds",
+    )
     panels = figure.subplots(1, 2, sharey=True)
     curves = {"training clips": "train_accuracy", "test clips": "test_accuracy"}
     for ax, (title, key) in zip(panels, curves.items(), strict=True):
         for name, marker in zip(networks, ("o", "s", "^", "D"), strict=False):
             errors = 1 - np.array([run[key] for run in runs if run["network"] == name])
-            epochs, colour = np.arange(1, errors.shape[1] + 1), kind_colour(PAPER_NAMES[name])
-            label = PAPER_NAMES[name]
+            epochs, colour = np.arange(1, errors.shape[1] + 1), kind_colour(LABELS[name])
+            label = LABELS[name]
             ax.plot(epochs, errors.mean(0), color=colour, marker=marker, markersize=4, label=label)
             ax.fill_between(epochs, errors.min(0), errors.max(0), color=colour, alpha=0.15, lw=0)
         ax.set(title=f"error on {title}", xlabel="epoch", ylim=(0, 1))
@@ -80,9 +84,13 @@ def standings(
         unit: what a group is, in the plural.
         guessing: what a network that knows nothing reaches, drawn dotted.
     """
-    figure = Figure(9, 0.9 + 0.34 * len(table))
+    figure = Figure(
+        9,
+        0.9 + 0.34 * len(table),
+        about="Networks in order of video@1: a circle a seed, a band for the interval of the mean",
+    )
     ax = figure.subplots()
-    codes = {paper: name for name, paper in PAPER_NAMES.items()}
+    codes = {paper: name for name, paper in LABELS.items()}
     for row, (paper, values) in enumerate(table.iterrows()):
         colour = kind_colour(str(paper))
         single = [run["video@1"] for run in runs if run["network"] == codes[str(paper)]]
@@ -109,7 +117,7 @@ def accuracy_and_compute(table: pd.DataFrame) -> Figure:
     Args:
         table: `Study.standings` with a column compute [10^6].
     """
-    figure = Figure(8, 4.6)
+    figure = Figure(8, 4.6, about="Networks as points: video@1 with its interval against multiply-adds")
     ax = figure.subplots()
     for paper, row in table.iterrows():
         colour = kind_colour(str(paper))
@@ -137,7 +145,11 @@ def accuracy_against_compute(points: pd.DataFrame, kinds: Mapping[str, str]) -> 
             (percent).
         kinds: the network to "2d", "3d", "2+1d" or "mixed", which gives the colour.
     """
-    figure = Figure(10, 5.6)
+    figure = Figure(
+        10,
+        5.6,
+        about="Networks as lines from clips of 8 to clips of 16 frames: accuracy against compute",
+    )
     ax = figure.subplots()
     for name, rows in points.groupby("network", sort=False):
         colour = KIND_COLOURS.get(kinds[str(name)], PLAIN)
@@ -163,7 +175,9 @@ def time_changes(table: pd.DataFrame, *, guessing: float) -> Figure:
         table: a row a network, a column a change, the first unchanged; fractions.
         guessing: drawn dotted.
     """
-    figure = Figure(9, 1.3 + 0.5 * len(table))
+    figure = Figure(
+        9, 1.3 + 0.5 * len(table), about="video@1 of networks on clips whose time is changed"
+    )
     ax = figure.subplots()
     rows = np.arange(len(table))
     ax.hlines(rows, table.min(axis=1), table.max(axis=1), color=PLAIN, linewidth=1.5, zorder=1)
@@ -184,7 +198,11 @@ def time_changes(table: pd.DataFrame, *, guessing: float) -> Figure:
 
 def class_table(table: pd.DataFrame, *, label: str = "video@1") -> Figure:
     """Draw fractions as a coloured table: a row a class, a column a network or a change."""
-    figure = Figure(2.6 + 0.95 * table.shape[1], 1.0 + 0.3 * len(table))
+    figure = Figure(
+        2.6 + 0.95 * table.shape[1],
+        1.0 + 0.3 * len(table),
+        about="A table of shares, a row a class, the darker the higher",
+    )
     ax = figure.subplots()
     image = ax.imshow(table.to_numpy(float), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy(float)):
@@ -198,6 +216,15 @@ def class_table(table: pd.DataFrame, *, label: str = "video@1") -> Figure:
     return figure
 
 
+def printed_order(table: pd.DataFrame) -> list[str]:
+    """Return the networks of a table of pairs in the order that the paper prints, the best first."""
+    printed: dict[str, float] = {}
+    for row in table.to_dict("records"):
+        for name, sign in ((row["ahead"], 1), (row["behind"], -1)):
+            printed[name] = printed.get(name, 0.0) + sign * row["printed"]
+    return sorted(printed, key=lambda name: -printed[name])
+
+
 def pairs(table: pd.DataFrame) -> Figure:
     """Draw every difference of two networks as a square: our points, coloured by the verdict.
 
@@ -205,13 +232,13 @@ def pairs(table: pd.DataFrame) -> Figure:
         table: of one study and one number of frames, from `ledger.of_pairs`. The networks are in the
             order that the paper prints, the best first; of a row and a column the row is ahead there.
     """
-    printed: dict[str, float] = {}
-    for row in table.to_dict("records"):
-        for name, sign in ((row["ahead"], 1), (row["behind"], -1)):
-            printed[name] = printed.get(name, 0.0) + sign * row["printed"]
-    names = sorted(printed, key=lambda name: -printed[name])
+    names = printed_order(table)
     place = {name: number for number, name in enumerate(names)}
-    figure = Figure(3.2 + 0.62 * len(names), 2.2 + 0.42 * len(names))
+    figure = Figure(
+        3.2 + 0.62 * len(names),
+        2.2 + 0.42 * len(names),
+        about="A square for every pair of networks: our difference in points, coloured by its verdict",
+    )
     ax = figure.subplots()
     for row in table.to_dict("records"):
         y, x = place[row["ahead"]], place[row["behind"]]
@@ -253,7 +280,11 @@ def verdicts(numbers: pd.DataFrame, compared: pd.DataFrame) -> Figure:
     table = pd.DataFrame(counts).fillna(0).astype(int)
     order = [verdict for verdict in VERDICT_COLOURS if verdict in table.index]
     table = table.loc[order + sorted(set(table.index) - set(order))]
-    figure = Figure(9, 1.4 + 0.36 * len(table))
+    figure = Figure(
+        9,
+        1.4 + 0.36 * len(table),
+        about="How many printed numbers and pairs have which verdict, as stacked bars",
+    )
     ax = figure.subplots()
     left = np.zeros(len(table))
     for name, shade in zip(table, (CHOSEN, DARK, TIME, SPACE, WRONG), strict=False):

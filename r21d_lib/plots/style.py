@@ -5,6 +5,8 @@ The colours mean the same in all figures: blue is space (2D), orange is time, gr
 """
 
 import io
+import re
+import textwrap
 
 import matplotlib
 import matplotlib.figure
@@ -13,10 +15,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from r21d_lib.errors import printable
+
 # Distinguishable with any colour vision (after Okabe and Ito, and Tol).
 SPACE, TIME, BOTH, TURNS = "#0072B2", "#E69F00", "#009E73", "#882255"
 PLAIN, CHOSEN, DARK, RIGHT, WRONG = "#8DA0B3", "#4F7CAC", "#1F3B5B", "#009E73", "#D55E00"
 KIND_COLOURS = {"2d": SPACE, "3d": BOTH, "2+1d": TURNS}
+_LONGEST_LABEL = 80  # characters
+_LONGEST_ALT, _MOST_TEXTS = 500, 40  # of a text for those who do not see a figure
 _KIND_LABELS = {"2d": "2D", "3d": "3D", "2+1d": "(2+1)D"}
 
 
@@ -27,12 +33,16 @@ class Figure(matplotlib.figure.Figure):
         width: inches, of 100 pixels.
         height: inches.
         photographs: true where video frames fill it: then it is stored as JPEG, a tenth of the size.
+        about: what kind of picture it is, the beginning of `alt`.
     """
 
-    def __init__(self, width: float, height: float, *, photographs: bool = False) -> None:
+    def __init__(
+        self, width: float, height: float, *, photographs: bool = False, about: str = ""
+    ) -> None:
         super().__init__(figsize=(width, height), dpi=100, layout="constrained")
         FigureCanvasAgg(self)
         self.photographs = photographs
+        self.about = about
 
     @property
     def format(self) -> str:
@@ -46,6 +56,22 @@ class Figure(matplotlib.figure.Figure):
         self.savefig(buffer, format=self.format, dpi=100, pil_kwargs=options)
         return buffer.getvalue()
 
+    @property
+    def alt(self) -> str:
+        """Return its text for readers who do not see it: what it is, then what is written in it."""
+        written = [self.get_suptitle()]
+        for ax in self.axes:
+            legend = ax.get_legend()
+            ticks = [label for axis in (ax.xaxis, ax.yaxis) for label in axis.get_ticklabels()]
+            labels = [*(() if legend is None else legend.get_texts()), *ticks]
+            names = [ax.get_title(), ax.get_xlabel(), ax.get_ylabel(), *(t.get_text() for t in labels)]
+            written += [name for name in names if re.search(r"[^\W\d]", name)]  # no numbers of an axis
+            written += [text.get_text() for text in ax.texts] if len(ax.texts) <= _MOST_TEXTS else []
+        text = "; ".join(" ".join(name.replace(r"\$", "$").split()) for name in written if name)
+        return textwrap.shorten(
+            ": ".join(filter(None, (self.about, text))), _LONGEST_ALT, placeholder=" ..."
+        )
+
     def drawing(self) -> bytes:
         """Return the figure as an SVG file; the same figure always gives the same bytes."""
         buffer = io.BytesIO()
@@ -53,11 +79,16 @@ class Figure(matplotlib.figure.Figure):
             self.savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue()
 
-    def _repr_png_(self) -> bytes | None:
-        return None if self.photographs else self.picture()
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]] | None:
+        return None if self.photographs else (self.picture(), {"alt": self.alt})
 
-    def _repr_jpeg_(self) -> bytes | None:
-        return self.picture() if self.photographs else None
+    def _repr_jpeg_(self) -> tuple[bytes, dict[str, str]] | None:
+        return (self.picture(), {"alt": self.alt}) if self.photographs else None
+
+
+def plain(text: str) -> str:
+    r"""Return a name from a file as matplotlib shows it letter for letter: no formula between two $."""
+    return printable(text, _LONGEST_LABEL).replace("$", r"\$")
 
 
 def open_axes(ax: Axes) -> None:

@@ -4,10 +4,10 @@
 """
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -24,8 +24,16 @@ def log_images(report: EpochReport) -> None:
     """Write an epoch's pictures: confusion, accuracy by class, and some clips as the network saw them.
 
     Pass it to `training.train` as `on_epoch`. The counts are of training clips and, where there are
-    validation videos, of one clip of each of those.
+    validation videos, of one clip of each of those. What cannot be drawn or written is a warning: a
+    training is worth more than its pictures.
     """
+    try:
+        _log_images(report)
+    except Exception as error:
+        warnings.warn(f"epoch {report.epoch} has no pictures in TensorBoard: {error}", stacklevel=2)
+
+
+def _log_images(report: EpochReport) -> None:
     parts = {"training": (report.confusion, per_class_counts(report.confusion, report.classes))}
     if report.validation is not None:
         parts["validation"] = (confusion(report.validation), per_class(report.validation))
@@ -42,7 +50,7 @@ def clip_strips(inputs: Tensor, clips: ClipSettings) -> np.ndarray:
     """Lay some clips of a batch out as strips of frames, one below the other.
 
     Args:
-        inputs: (N, 3, T, H, W) float32, normalised as `clips` says.
+        inputs: (N, C, T, H, W) float32, normalised as `clips` says; flow is shown by colours.
         clips: whose statistics are undone.
 
     Returns:
@@ -50,25 +58,13 @@ def clip_strips(inputs: Tensor, clips: ClipSettings) -> np.ndarray:
     """
     frames = plots.evenly(inputs.shape[2], _SHOWN_FRAMES)
     shown = inputs[:_SHOWN_CLIPS, :, torch.from_numpy(frames)].detach().float().cpu()
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1, 1) for values in (clips.mean, clips.std))
-    pixels = ((shown * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    rows, _, columns, height, width = pixels.shape
-    strips = pixels.permute(0, 3, 2, 4, 1).reshape(rows * height, columns * width, 3)
-    return strips.numpy()
-
-
-def read_scalars(run: str | Path) -> pd.DataFrame:
-    """Return a run's curves: a row an epoch, a column a scalar's name.
-
-    Raises:
-        DatasetError: if the run has no events.
-    """
-    events = _events(run)
-    columns = {
-        tag: pd.Series({event.step: event.value for event in events.Scalars(tag)})
-        for tag in events.Tags()["scalars"]
-    }
-    return pd.DataFrame(columns).rename_axis("epoch")
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1, 1) for values in (clips.mean, clips.std))
+    pixels = shown * std + mean
+    rows, channels, columns, height, width = pixels.shape
+    strips = pixels.permute(0, 3, 2, 4, 1).reshape(rows * height, columns * width, channels)
+    if clips.modality == "flow":
+        return plots.flow_colours(strips.numpy())
+    return (strips * 255).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def read_image(run: str | Path, name: str) -> np.ndarray:

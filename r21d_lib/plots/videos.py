@@ -13,31 +13,27 @@ from r21d_lib.plots.style import (
     draw_frame,
     evenly,
     open_axes,
+    plain,
 )
 
 
-def frame_strip(
-    frames: np.ndarray, *, count: int = 8, title: str = "", labels: Sequence[str] | None = None
-) -> Figure:
-    """Show evenly spaced frames of one video in a row.
-
-    Args:
-        frames: (T, H, W, 3) uint8.
-        count: how many frames; fewer are shown where the video has fewer.
-        title: above the row.
-        labels: a text under each frame; None writes the frames' numbers.
-    """
-    picked = evenly(len(frames), count)
+def frame_strip(frames: np.ndarray, *, title: str = "") -> Figure:
+    """Show eight evenly spaced frames of a (T, H, W, 3) uint8 video, or all of fewer, in a row."""
+    picked = evenly(len(frames), 8)
     height, width = frames.shape[1:3]
     inches = 11 / len(picked)
-    figure = Figure(11, inches * height / width + (0.65 if title else 0.4), photographs=True)
+    figure = Figure(
+        11,
+        inches * height / width + (0.65 if title else 0.4),
+        photographs=True,
+        about="Frames of a video, left to right",
+    )
     axes = figure.subplots(1, len(picked), squeeze=False)[0]
-    names = [f"frame {i}" for i in picked] if labels is None else labels
-    for ax, index, name in zip(axes, picked, names, strict=True):
+    for ax, index in zip(axes, picked, strict=True):
         draw_frame(ax, frames[index])
-        ax.set_xlabel(name)
+        ax.set_xlabel(f"frame {index}")
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     return figure
 
 
@@ -45,7 +41,12 @@ def clip_grid(clips: Mapping[str, np.ndarray], *, count: int = 8) -> Figure:
     """Show one row a clip: its name and evenly spaced frames of (T, H, W, 3) uint8, in time's order."""
     height, width = next(iter(clips.values())).shape[1:3]
     inches = 10 / count * height / width
-    figure = Figure(11, len(clips) * (inches + 0.03) + 0.1, photographs=True)
+    figure = Figure(
+        11,
+        len(clips) * (inches + 0.03) + 0.1,
+        photographs=True,
+        about="Frames left to right, a row each",
+    )
     figure.set_layout_engine("constrained", h_pad=0.015, w_pad=0.015, hspace=0, wspace=0)
     axes = figure.subplots(len(clips), count, squeeze=False)
     for row, (name, frames) in zip(axes, clips.items(), strict=True):
@@ -67,11 +68,11 @@ def clip_starts(starts: Mapping[str, Sequence[int]], *, num_frames: int, span: i
         span: frames that a clip covers.
     """
     rows = max(len(chosen) for chosen in starts.values())
-    figure = Figure(11, 0.9 + 0.2 * rows)
+    figure = Figure(11, 0.9 + 0.2 * rows, about="Which part of a video each clip covers, a bar a clip")
     axes = figure.subplots(1, len(starts), sharey=True, squeeze=False)[0]
     for ax, (title, chosen) in zip(axes, starts.items(), strict=True):
         ax.barh(range(len(chosen)), span, left=list(chosen), height=0.7, color=CHOSEN)
-        ax.set(title=title, xlabel="frame of the video", xlim=(0, num_frames))
+        ax.set(title=plain(title), xlabel="frame of the video", xlim=(0, num_frames))
         ax.invert_yaxis()
         open_axes(ax)
     axes[0].set_ylabel("clip")
@@ -83,31 +84,34 @@ def clip_starts(starts: Mapping[str, Sequence[int]], *, num_frames: int, span: i
 def single_frame(frames: np.ndarray, frame: int, *, title: str = "") -> Figure:
     """Show frame number `frame` of a (T, H, W, 3) uint8 video."""
     height, width = frames.shape[1:3]
-    figure = Figure(4.5, 4.5 * height / width + 0.4, photographs=True)
+    figure = Figure(4.5, 4.5 * height / width + 0.4, photographs=True, about="One frame of a video")
     ax = figure.subplots()
     draw_frame(ax, frames[frame])
-    ax.set_title(f"{title}, frame {frame} of {len(frames)}".lstrip(", "), fontsize=10)
+    ax.set_title(f"{plain(title)}, frame {frame} of {len(frames)}".lstrip(", "), fontsize=10)
     return figure
 
 
 def video_scores(
-    probabilities: np.ndarray, classes: Sequence[str], label: int, *, top: int = 5, title: str = ""
+    probabilities: np.ndarray, classes: Sequence[str], label: int, *, title: str = ""
 ) -> Figure:
-    """Show what each clip of one video says, and their mean, which is the video's score.
+    """Show what each clip of one video says of five classes, and their mean, the video's score.
 
     Args:
         probabilities: (clips, classes).
         classes: class names.
         label: the true class; it is shown even if it is not among the best.
-        top: how many classes to show.
         title: above the figure.
     """
     scores = probabilities.astype(np.float32)
     mean = scores.mean(0)
-    order = list(np.argsort(-mean, kind="stable")[: min(top, len(classes))])
+    order = list(np.argsort(-mean, kind="stable")[:5])
     if label not in order:
         order[-1] = label
-    figure = Figure(10, (1.35 if title else 1.1) + 0.34 * len(order))
+    figure = Figure(
+        10,
+        (1.35 if title else 1.1) + 0.34 * len(order),
+        about="Probabilities of classes for each clip, and their mean over the clips as bars",
+    )
     left, right = figure.subplots(1, 2, width_ratios=(3, 2), sharey=True)
     left.imshow(scores[:, order].T, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, index in enumerate(order):
@@ -116,7 +120,7 @@ def video_scores(
             text = f"{score:.2f}" if score >= 0.005 else "0"
             left.text(clip, row, text, ha="center", va="center", fontsize=8, color=colour)
     left.set_xticks(range(len(scores)))
-    left.set_yticks(range(len(order)), [classes[i] for i in order])
+    left.set_yticks(range(len(order)), [plain(classes[i]) for i in order])
     for tick, index in zip(left.get_yticklabels(), order, strict=True):
         tick.set(
             color=RIGHT if index == label else "black",
@@ -133,7 +137,7 @@ def video_scores(
     right.tick_params(labelleft=False)
     open_axes(right)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     return figure
 
 
@@ -159,7 +163,12 @@ def prediction(
     height, width = pictures[0].shape[:2]
     inches = min(10 / len(pictures) * height / width, 2.4)
     below = 0.75 + 0.3 * len(labels)
-    figure = Figure(10, inches + below + (0.3 if title else 0), photographs=True)
+    figure = Figure(
+        10,
+        inches + below + (0.3 if title else 0),
+        photographs=True,
+        about="Frames of a video, and the classes that a network answers",
+    )
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(inches, below)).flat
     for ax, picture in zip(upper.subplots(1, len(pictures), squeeze=False)[0], pictures, strict=True):
         draw_frame(ax, picture)
@@ -168,7 +177,7 @@ def prediction(
     left.imshow(
         scores.T, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=extent, interpolation="nearest"
     )
-    left.set_yticks(range(len(labels)), labels)
+    left.set_yticks(range(len(labels)), [plain(label) for label in labels])
     left.set(xlabel="time [s], darker is more probable")
     mean = scores.mean(0)
     right.barh(range(len(labels)), mean, color=[CHOSEN] + [PLAIN] * (len(labels) - 1), height=0.7)
@@ -179,5 +188,5 @@ def prediction(
     right.tick_params(labelleft=False)
     open_axes(right)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     return figure

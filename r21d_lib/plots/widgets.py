@@ -1,12 +1,14 @@
-"""Widgets: each shows a plain figure first, for readers without a kernel, then controls that redraw it.
+"""Widgets: controls that redraw a figure, which is stored plain for readers without a kernel.
 
 All of them call functions of `plots`; nothing is computed here. A notebook never reads a widget.
 """
 
+import base64
+import html
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from r21d_lib.evaluation.scores import Scores, confusion, per_class
 from r21d_lib.plots.style import Figure
 
 if TYPE_CHECKING:
-    from ipywidgets import ValueWidget
+    from ipywidgets import HTML, DOMWidget, ValueWidget
 
 # What a browser test looks for.
 SLIDER_CLASS, FIGURE_CLASS = "r21d-slider", "r21d-figure"
@@ -25,10 +27,43 @@ Draw = Callable[..., Figure | Sequence[Figure]]
 Choice = tuple[int, int, int] | tuple[int, int, int, int] | Sequence[str]
 
 
-def explore(draw: Draw, **choices: Choice) -> None:
-    """Show `draw` with the first choices, then controls and the figures that they redraw.
+class Shown:
+    """A widget, and the plain figure that stands in its place where no kernel moves it.
 
-    Where ipywidgets is missing, the plain figure and one line that says so are all there is.
+    Both are in one output, of which a page shows one: JupyterLab the widget, GitHub the figure.
+    """
+
+    def __init__(self, widget: "DOMWidget", figure: Figure) -> None:
+        self.widget = widget
+        self.figure = figure
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        kind = f"image/{self.figure.format}"
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        data = {
+            "text/plain": repr(self.figure),
+            kind: base64.b64encode(self.figure.picture()).decode(),
+            "application/vnd.jupyter.widget-view+json": view,
+        }
+        return data, {kind: {"alt": self.figure.alt}}
+
+
+def show_in(place: "HTML", figure: Figure) -> None:
+    """Put a figure into a widget with its text, for which ipywidgets' own Image has no place."""
+    width, height = (int(100 * inches) for inches in figure.get_size_inches())
+    size = f'width="{width}" height="{height}" style="max-width: 100%; height: auto"'
+    data = base64.b64encode(figure.picture()).decode()
+    place.value = (
+        f'<img class="{FIGURE_CLASS}" alt="{html.escape(figure.alt)}" {size} '
+        f'src="data:image/{figure.format};base64,{data}">'
+    )
+
+
+def explore(draw: Draw, **choices: Choice) -> None:
+    """Show controls and the figures of `draw` that they redraw.
+
+    Where ipywidgets is missing, the figures of the first choices and one line that says so are all
+    there is.
 
     Args:
         draw: a pure function from the choices to one figure, or to several.
@@ -38,27 +73,30 @@ def explore(draw: Draw, **choices: Choice) -> None:
     """
     start = {name: choice[0] for name, choice in choices.items()}
     figures = _listed(draw(**start))
-    for figure in figures:
-        display(figure)
     try:
         import ipywidgets
     except ImportError:
+        for figure in figures:
+            display(figure)
         print("Install ipywidgets to move the controls of this figure.")
         return
     controls = {name: _control(name, choice) for name, choice in choices.items()}
-    pictures = [ipywidgets.Image(value=f.picture(), format=f.format) for f in figures]
-    for picture in pictures:
-        picture.add_class(FIGURE_CLASS)
+    places = [ipywidgets.HTML() for _ in figures]
+
+    def put(redrawn: Sequence[Figure]) -> None:
+        for place, figure in zip(places, redrawn, strict=True):
+            show_in(place, figure)
 
     def redraw(*_: object) -> None:
-        redrawn = draw(**{name: control.value for name, control in controls.items()})
-        for picture, figure in zip(pictures, _listed(redrawn), strict=True):
-            picture.value = figure.picture()
+        put(_listed(draw(**{name: control.value for name, control in controls.items()})))
 
     for control in controls.values():
         control.observe(redraw, names="value")
-    unstretched = ipywidgets.Layout(align_items="flex-start")
-    display(ipywidgets.VBox([*controls.values(), *pictures], layout=unstretched))
+    # The first figure with the controls, each further one in an output of its own.
+    first = ipywidgets.VBox([*controls.values(), places[0]])
+    for widget, figure in zip([first, *places[1:]], figures, strict=True):
+        display(Shown(widget, figure))
+    put(figures)
 
 
 def frame_slider(frames: np.ndarray, *, title: str = "") -> None:

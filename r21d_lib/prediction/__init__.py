@@ -2,5 +2,3 @@
 
 from r21d_lib.prediction.prediction import Answer, Prediction
 from r21d_lib.prediction.recognizer import FIGURES, Recognizer
-
-__all__ = ["FIGURES", "Answer", "Prediction", "Recognizer"]

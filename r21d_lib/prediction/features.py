@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from r21d_lib.errors import R21DError, SettingsError
-from r21d_lib.files import sha256, whole_file
+from r21d_lib.files import fitting, sha256, whole_file
+from r21d_lib.prediction.prediction import Prediction
 from r21d_lib.prediction.recognizer import Recognizer
 
 Format = Literal["safetensors", "parquet"]
@@ -25,14 +25,16 @@ def extract(
     form: Format = "safetensors",
     num_clips: int = 10,
     every: float | None = None,
+    force: bool = False,
     progress: bool = True,
 ) -> Iterator[tuple[Path, str | None]]:
     """Write <folder>/<video's name>.<form> for each video that has no such file of this request.
 
-    A .safetensors file holds a (clips, ...) float32 tensor an activation and `starts`, (clips,) int64,
-    the first frame of each clip. A .parquet file has a row a clip with the columns video, start
-    [frame] and one list of float32 an activation, flattened. The metadata under "r21d" say in JSON
-    how they were made, and the activations' shapes.
+    A .safetensors file holds a (clips, ...) float32 tensor an activation, `starts`, (clips,) int64, the
+    first frame of each clip at the rate of the clips, and `seconds`, (clips,) float64, its time. A
+    .parquet file has a row a clip with the columns video, start [frame], seconds and one list of
+    float32 an activation, flattened. The metadata under "r21d" say in JSON how they were made, and
+    the activations' shapes.
 
     Args:
         recognizer: whose activations they are.
@@ -41,6 +43,7 @@ def extract(
         names: of activations, see `Recognizer.activations`.
         form: "safetensors" or "parquet".
         num_clips, every: where clips are, see `Recognizer.predict`.
+        force: replaces also files that nobody wrote here.
         progress: shows a bar when it takes more than two seconds.
 
     Yields:
@@ -60,7 +63,7 @@ def extract(
         "every": every,
     }
     for name, path in tqdm(found.items(), "features", unit="video", disable=not progress, delay=2):
-        target = Path(folder) / f"{name}.{form}"
+        target = Path(folder) / fitting(name, f".{form}")
         try:
             if path.is_file():
                 status = path.stat()
@@ -68,6 +71,10 @@ def extract(
                 if _note(target, form).get("request") == request:
                     yield target, "there"
                     continue
+            if target.exists() and not force and not _note(target, form):
+                raise SettingsError(
+                    f"{target} is there and holds no features: choose another folder, or give --force"
+                )
             said = recognizer.predict(
                 path, num_clips=num_clips, every=every, features=names, progress=progress
             )
@@ -80,7 +87,7 @@ def extract(
                 "shapes": {key: list(value.shape[1:]) for key, value in said.features.items()},
             }
             with whole_file(target) as partial:
-                _write(partial, form, name, said.starts, said.features, json.dumps(note))
+                _write(partial, form, name, said, json.dumps(note))
         except R21DError as error:
             yield path, str(error)
         else:
@@ -91,20 +98,21 @@ def _write(
     path: Path,
     form: Format,
     name: str,
-    starts: np.ndarray,
-    features: Mapping[str, np.ndarray],
+    said: Prediction,
     note: str,
 ) -> None:
+    starts, features = said.starts, said.features
+    seconds = said.seconds(starts)
     if form == "safetensors":
         import safetensors.numpy
 
-        tensors = {"starts": starts, **features}
+        tensors = {"starts": starts, "seconds": seconds, **features}
         safetensors.numpy.save_file(tensors, path, metadata={METADATA_KEY: note})
         return
     import pyarrow
     import pyarrow.parquet
 
-    columns: dict[str, Any] = {"video": [name] * len(starts), "start": starts}
+    columns: dict[str, Any] = {"video": [name] * len(starts), "start": starts, "seconds": seconds}
     for key, value in features.items():
         columns[key] = list(value.reshape(len(value), -1))
     table = pyarrow.table(columns)

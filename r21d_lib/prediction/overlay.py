@@ -3,20 +3,24 @@
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm.auto import tqdm
 
+from r21d_lib.data import safe_decoder
 from r21d_lib.data import video as videos
 from r21d_lib.errors import SettingsError
 from r21d_lib.prediction.prediction import Answer, Prediction, clock
 
+COMMENT = "drawn by r21d"  # in the videos that are written here
 LINES = 3  # classes in each picture
 _SHADE, _INK, _EMPTY = (16, 24, 36), (255, 255, 255), (70, 82, 98)
 _FIRST, _OTHER = (230, 159, 0), (141, 160, 179)  # of diagrams.TIME and PLAIN
 _OPACITY = 0.72
+_MOST_FPS = 60.0  # of an overlay of a video whose frames come at uneven times
 _LEAST_SIDE = 360  # smaller pictures have no room for text, and are enlarged [pixels]
 
 
@@ -63,9 +67,10 @@ def draw(frame: np.ndarray, answers: Sequence[Answer], *, note: str = "") -> np.
 def write(
     video: str | Path, prediction: Prediction, path: str | Path, *, progress: bool = True
 ) -> None:
-    """Write a video again, frame for frame, with the best classes of each moment drawn into it.
+    """Write a video again with the best classes of each moment drawn into it.
 
-    Small videos are enlarged; the sound is not copied.
+    It has the same frames at the same times; where those are uneven, frames are repeated at an even
+    rate. Small videos are enlarged. The sound is kept.
 
     Args:
         video: the file that was recognised.
@@ -80,18 +85,43 @@ def write(
     if Path(path).exists() and Path(path).samefile(video):
         raise SettingsError(f"{path} is the video itself: write the overlay elsewhere")
     frames = tqdm(
-        videos.stream(video), "draw", prediction.num_frames, unit="frame", disable=not progress, delay=2
+        safe_decoder.stream(video),
+        "draw",
+        prediction.num_frames,
+        unit="frame",
+        disable=not progress,
+        delay=2,
     )
-    encode(path, drawn(frames, prediction), fps=prediction.fps)
+    gap = float(np.median(np.diff(prediction.times)))
+    even = bool(np.ptp(np.diff(prediction.times)) < 0.5 * gap)
+    fps = prediction.fps if even else min(1 / gap, _MOST_FPS)
+    pictures = _in_time(drawn(frames, prediction), prediction.times, fps)
+    encode(path, pictures, fps=fps, sound=safe_decoder.sound(video))
 
 
-def encode(path: str | Path, frames: Iterable[np.ndarray], *, fps: float) -> None:
+def _in_time(pictures: Iterable[np.ndarray], times: np.ndarray, fps: float) -> Iterator[np.ndarray]:
+    """Yield each picture as often as it is shown at an even rate: once, where the times are even."""
+    written = 0
+    for picture, end in zip(pictures, times[1:], strict=False):
+        due = round(float(end) * fps)
+        yield from repeat(picture, due - written)
+        written = max(written, due)
+
+
+def encode(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    *,
+    fps: float,
+    sound: Iterable[tuple[float, np.ndarray]] = (),
+) -> None:
     """Write frames with text in them, by a codec that keeps it readable.
 
     Args:
         path: an .mp4 or .mkv (H.264), or an .avi (MPEG-4); written whole or not at all.
         frames: (H, W, 3) uint8 of one size, both sides even.
         fps: frames a second.
+        sound: to go with them, see `video.write`.
 
     Raises:
         SettingsError: for another suffix.
@@ -99,7 +129,7 @@ def encode(path: str | Path, frames: Iterable[np.ndarray], *, fps: float) -> Non
     """
     codec, options = encoder(path)
     rate = Fraction(fps).limit_denominator(1001)
-    videos.write(path, frames, fps=rate, codec=codec, options=options)
+    videos.write(path, frames, fps=rate, codec=codec, options=options, sound=sound, comment=COMMENT)
 
 
 def encoder(path: str | Path) -> tuple[str, dict[str, str]]:
@@ -118,9 +148,9 @@ def encoder(path: str | Path) -> tuple[str, dict[str, str]]:
 
 def drawn(frames: Iterable[np.ndarray], prediction: Prediction) -> Iterator[np.ndarray]:
     """Yield every frame with what is said of it: (H', W', 3) uint8, both even, large enough to read."""
-    for number, frame in enumerate(frames):
-        note = clock(number / prediction.fps)
-        yield draw(enlarged(frame), prediction.at(number, LINES), note=note)
+    for seconds, frame in zip(prediction.times.tolist(), frames, strict=False):
+        note = f"{clock(seconds)}  {prediction.knows.partition(':')[0]}".rstrip()
+        yield draw(enlarged(frame), prediction.at(seconds, LINES), note=note)
 
 
 def enlarged(frame: np.ndarray) -> np.ndarray:

@@ -54,12 +54,14 @@ class Prediction:
         name: the video's path, or "" for frames from memory.
         classes: class names.
         probabilities: (clips, classes) float32, softmax of each clip, in time's order.
-        starts: (clips,) int64, the first frame of each clip.
-        span: frames of video that a clip covers.
-        num_frames: frames that were decoded.
-        fps: frames a second; 30 where the file does not say.
+        starts: (clips,) int64, the first of each clip's frames, counted at the rate of the clips.
+        span: frames that a clip covers, likewise.
+        times: (frames + 1,) float64, when each of the video's frames is shown, and the end [s].
+        moments: the same of the frames that clips were cut from: `times`, unless the checkpoint has a
+            rate of its own (`ClipSettings.fps`).
         pictures: a few (h, w, 3) uint8 frames, evenly spaced, to show.
         features: an activation's name to (clips, ...) float32, those that were asked for.
+        knows: what the network can answer at all, as its card says (`Card.world`).
     """
 
     name: str
@@ -67,25 +69,44 @@ class Prediction:
     probabilities: np.ndarray
     starts: np.ndarray
     span: int
-    num_frames: int
-    fps: float
+    times: np.ndarray
+    moments: np.ndarray
     pictures: tuple[np.ndarray, ...] = ()
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    knows: str = ""
+
+    @property
+    def num_frames(self) -> int:
+        """The frames that were decoded."""
+        return len(self.times) - 1
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, on average."""
+        return self.num_frames / float(self.times[-1])
+
+    def seconds(self, frames: np.ndarray) -> np.ndarray:
+        """Return when frames that clips are cut from are shown [s]; halves are between two."""
+        return np.interp(frames, np.arange(len(self.moments)), self.moments)
 
     def top(self, count: int = 5) -> list[Answer]:
         """Return the classes with the highest mean probability, the best first."""
         return self._answers(self.probabilities.mean(0), count)
 
-    def at(self, frame: int, count: int = 5) -> list[Answer]:
-        """Return the best classes at one frame, the agreement being the whole video's.
+    def at(self, seconds: float, count: int = 5) -> list[Answer]:
+        """Return the best classes at a moment, the agreement being the whole video's.
 
-        Of the clips that hold the frame, the surest one is asked: a clip that runs over a cut, or
-        over the end of an action, says anything, but seldom surely.
+        The surest clip that holds the moment and says what `spells` says of it is asked: a clip that
+        runs over a cut, or over the end of an action, says anything, but seldom surely.
         """
-        edges, chosen = self._surest
-        place = int(np.searchsorted(edges, frame, side="right")) - 1
-        clip = chosen[min(max(place, 0), len(chosen) - 1)]
-        return self._answers(self.probabilities[clip], count)
+        place = float(np.interp(seconds, self.moments, np.arange(len(self.moments))))
+        spells = self._spells
+        spell = next((s for s in spells if place + 1e-6 < s.end), spells[-1])
+        same = np.flatnonzero(self._best == self.classes.index(spell.label))
+        # A clip is as far from a moment that it holds as from any other that it holds.
+        away = np.maximum(np.maximum(self.starts[same] - place, place - self._ends[same]), 0)
+        nearest = same[away == away.min()]
+        return self._answers(self.probabilities[nearest[self._sureness[nearest].argmax()]], count)
 
     def timeline(self) -> "pd.DataFrame":
         """Return a row a clip: start and end [s], its best class (label) and that one's probability."""
@@ -93,8 +114,8 @@ class Prediction:
 
         return pd.DataFrame(
             {
-                "start": self.starts / self.fps,
-                "end": self._ends / self.fps,
+                "start": self.seconds(self.starts),
+                "end": self.seconds(self._ends),
                 "label": [self.classes[i] for i in self._best],
                 "probability": self._sureness,
             }
@@ -105,6 +126,13 @@ class Prediction:
 
         What lasts less than one clip is left to the surer neighbour: no clip has seen it alone.
         """
+        found = self._spells
+        at = [self.seconds(np.array((spell.start, spell.end))).tolist() for spell in found]
+        return [s._replace(start=a, end=b) for s, (a, b) in zip(found, at, strict=True)]
+
+    @cached_property
+    def _spells(self) -> list[Spell]:
+        """The spells with frames for seconds."""
         edges, chosen = self._surest
         labels, lengths = self._best[chosen], np.diff(edges)
         changes = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
@@ -122,7 +150,7 @@ class Prediction:
             if found[shortest].end - found[shortest].start >= self.span:
                 break
             _give_away(found, shortest)
-        return [s._replace(start=s.start / self.fps, end=s.end / self.fps) for s in found]
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return name, length, the five best classes and the spells as plain values, for JSON."""
@@ -133,6 +161,7 @@ class Prediction:
             "clips": len(self.starts),
             "top": [answer._asdict() for answer in self.top()],
             "timeline": [spell._asdict() for spell in self.spells()],
+            "knows": self.knows,
         }
 
     def figure(self) -> "Figure":
@@ -145,7 +174,7 @@ class Prediction:
             self.probabilities[:, [self.classes.index(answer.label) for answer in best]],
             [answer.label for answer in best],
             [answer.agreement for answer in best],
-            seconds=(float(self.starts[0] / self.fps), float(self._ends[-1] / self.fps)),
+            seconds=(float(self.seconds(self.starts)[0]), float(self.seconds(self._ends)[-1])),
             title=self.name.replace("\\", "/").rsplit("/", 1)[-1],
         )
 
@@ -154,7 +183,8 @@ class Prediction:
         said = ", ".join(f"{answer.label} {answer.probability:.2f}" for answer in self.top())
         picture = base64.b64encode(figure.picture()).decode()
         source = f"data:image/{figure.format};base64,{picture}"
-        return f'<img src="{source}" alt="{html.escape(said)}" style="max-width: 100%">'
+        note = f"<br><small>The network {html.escape(self.knows)}.</small>" if self.knows else ""
+        return f'<img src="{source}" alt="{html.escape(said)}" style="max-width: 100%">{note}'
 
     @cached_property
     def _best(self) -> np.ndarray:
@@ -163,7 +193,7 @@ class Prediction:
     @cached_property
     def _ends(self) -> np.ndarray:
         """(clips,) the frame after each clip's last; a short video ends before its only clip does."""
-        return np.minimum(self.starts + self.span, self.num_frames)
+        return np.minimum(self.starts + self.span, len(self.moments) - 1)
 
     @cached_property
     def _sureness(self) -> np.ndarray:

@@ -5,7 +5,7 @@ clips at hand need. So an hour of video takes no more memory than a minute.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -17,13 +17,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from r21d_lib import checkpoints
-from r21d_lib.data import video as videos
+from r21d_lib.data import flow, safe_decoder
 from r21d_lib.data.clips import clip_indices, resize, to_network, uniform_starts
+from r21d_lib.data.video import at_rate
 from r21d_lib.errors import CheckpointError, SettingsError, VideoError
 from r21d_lib.models.fast import optimized
-from r21d_lib.prediction.prediction import Answer, Prediction
-
-__all__ = ["Answer", "Prediction", "Recognizer"]
+from r21d_lib.prediction.prediction import Prediction
 
 FIGURES = "r2plus1d_10_figures"  # the shipped checkpoint, also called "figures"
 _USUAL_FPS = 30.0
@@ -40,7 +39,7 @@ class Recognizer:
         batch_size: clips that the network sees at once.
 
     Attributes:
-        network: in evaluation mode; where no layer inside is asked for, its `inference.optimized` copy
+        network: in evaluation mode; where no layer inside is asked for, its `fast.optimized` copy
             answers.
         card: what the checkpoint says of itself.
         source: its file.
@@ -79,15 +78,32 @@ class Recognizer:
                 )
             card = replace(card, classes=tuple(classes))
         self.network: nn.Module = network.to(self.device)
-        self._fast = optimized(network)
+        self._fast = optimized(network, engine="auto")
         self.card, self.source = card, report.source
         self.classes, self.clips = card.classes, card.clips
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> "Recognizer":
+        """Load what `r21d publish` wrote.
+
+        Args:
+            name: its folder, or "owner/repo" on the Hugging Face Hub, also with "@revision".
+            options: as for `Recognizer`, but for the checkpoint.
+
+        Raises:
+            CheckpointError, SettingsError: as `Recognizer`.
+            HubError: if it cannot be had from the Hub.
+        """
+        if Path(name).is_dir():
+            return cls(checkpoints.weights_in(Path(name)), **options)
+        return cls(str(name) if checkpoints.is_on_hub(str(name)) else f"hf://{name}", **options)
 
     def score(self, clips: Tensor) -> np.ndarray:
         """Return (N, classes) float32, the softmax of each clip.
 
         Args:
-            clips: (N, T, H, W, 3) uint8, resized to `Recognizer.clips.resize`.
+            clips: (N, T, H, W, C) uint8, resized to `Recognizer.clips.resize`; C is 3, or 2 of flow as
+                bytes (see `data.flow`).
         """
         return self.activations(clips, ("softmax",))["softmax"]
 
@@ -96,7 +112,7 @@ class Recognizer:
         """Return named activations of each clip.
 
         Args:
-            clips: (N, T, H, W, 3) uint8, resized to `Recognizer.clips.resize`.
+            clips: as for `score`.
             names: "softmax", "logits", "final_avg" (what the last layer sees), or a module's path
                 such as "layer3" or "layer4.0.conv1".
 
@@ -165,7 +181,8 @@ class Recognizer:
 
         A video that is shorter than `num_clips` clips one after the other gets `num_clips` of them,
         evenly spaced from its first frame to its last (the paper's protocol). A longer one gets a clip
-        every half clip, to its end.
+        every half clip, to its end. Where the checkpoint has a rate, frames are counted at that rate;
+        where it takes flow, a clip is of the flow between them.
 
         Args:
             video: a file, or (T, H, W, 3) uint8 RGB frames, taken as 30 a second.
@@ -180,70 +197,117 @@ class Recognizer:
         """
         if num_clips < 1 or (every is not None and not 0 < every < float("inf")):
             raise SettingsError(f"num_clips {num_clips} and every {every} must be above 0")
-        fps, claimed = _USUAL_FPS, 0
-        frames: Iterable[np.ndarray]
+        gap, claimed = 1 / _USUAL_FPS, 0
+        timed: Iterable[tuple[float, np.ndarray]]
         if isinstance(video, np.ndarray):
             if video.ndim != 4 or video.shape[3] != 3 or video.dtype != np.uint8 or not video.size:
                 raise VideoError(
                     f"frames are {video.dtype} {video.shape}: give one or more, uint8 (T, H, W, 3)"
                 )
-            frames, name, claimed = video, "", len(video)
+            timed = ((number * gap, frame) for number, frame in enumerate(video))
+            name, claimed = "", len(video)
         else:
-            info = videos.probe(video)
-            fps, claimed = info.fps or fps, info.num_frames
-            frames, name = videos.stream(video), str(video)
-        strip = _Strip()
+            claimed = safe_decoder.probe(video).num_frames
+            timed, name = safe_decoder.timed(video), str(video)
+        strip, times, moments = _Strip(), list[float](), list[float]()
         bar = tqdm(
-            frames, desc="watch", unit="frame", total=claimed or None, disable=not progress, delay=2
+            timed, desc="watch", unit="frame", total=claimed or None, disable=not progress, delay=2
         )
-        small = (resize(torch.from_numpy(f[None]), self.clips.resize)[0] for f in strip.watch(bar))
-        step = None if every is None else max(1, round(every * fps))
+        watched = strip.watch(_clocked(bar, times))
+        if self.clips.fps is not None:
+            watched = at_rate(watched, self.clips.fps)
+        small = self._small(frame for _, frame in _clocked(watched, moments))
+        if self.clips.modality == "flow":
+            small = map(torch.from_numpy, flow.of_frames(frame.numpy() for frame in small))
         starts: list[int] = []
         parts: dict[str, list[np.ndarray]] = {key: [] for key in ("softmax", *features)}
-        cut = self._cut(small, num_clips, step)
+        cut = self._cut(small, num_clips, None if every is None else _Every(every, moments))
         while batch := list(islice(cut, self.batch_size)):
             starts += [start for start, _ in batch]
             found = self.activations(torch.stack([clip for _, clip in batch]), tuple(parts))
             for key, kept in parts.items():
                 kept.append(found[key])
         whole = {key: np.concatenate(kept) for key, kept in parts.items()}
+        last = float(np.median(np.diff(times))) if len(times) > 1 else gap  # the last frame's time
+        end = times[-1] + last
         return Prediction(
             name=name,
             classes=self.classes,
             probabilities=whole["softmax"],
             starts=np.array(starts, np.int64),
             span=self.clips.span,
-            num_frames=strip.count,
-            fps=fps,
+            times=np.array([*times, end]),
+            moments=np.array([*moments, end]),
             pictures=strip.pictures(),
             features={key: whole[key] for key in features},
+            knows=self.card.world,
         )
 
+    def _small(self, frames: Iterable[np.ndarray]) -> Iterator[Tensor]:
+        """Resize frames; one that comes again, as in a video of a lower rate, is not done again."""
+        before, small = None, torch.empty(0)
+        for frame in frames:
+            if frame is not before:
+                before, small = frame, resize(torch.from_numpy(frame[None]), self.clips.resize)[0]
+            yield small
+
     def _cut(
-        self, frames: Iterator[Tensor], num_clips: int, step: int | None
+        self, frames: Iterator[Tensor], num_clips: int, is_due: Callable[[int], bool] | None
     ) -> Iterator[tuple[int, Tensor]]:
-        """Yield the start and the (clip_len, H, W, 3) frames of each clip as soon as it is complete."""
+        """Yield the start and the (clip_len, H, W, 3) frames of each clip as soon as it is complete.
+
+        Args:
+            frames: resized.
+            num_clips: of a short video.
+            is_due: tells, for one frame after the other, whether a clip starts there; None is the
+                paper's protocol for a short video, and every half clip for a longer one.
+        """
         span = self.clips.span
-        if step is None:
+        if is_due is None:
             held = list(islice(frames, num_clips * span))
             if len(held) < num_clips * span:
                 for start in uniform_starts(len(held), span, num_clips):
                     yield start, self._pick(held, start)
                 return
             frames, step = chain(held, frames), max(1, span // 2)
+            is_due = lambda start: start % step == 0  # noqa: E731
             del held
         window: deque[Tensor] = deque(maxlen=span)
-        start = 0
+        start, cut = 0, -1
         for start, frame in enumerate(frames, 1 - span):
             window.append(frame)
-            if start >= 0 and start % step == 0:
+            if start >= 0 and is_due(start):
+                cut = start
                 yield start, self._pick(window)
-        if start < 0 or start % step:  # a video shorter than a clip, or the end of another
+        if cut < max(start, 0):  # a video shorter than a clip, or the end of another
             yield max(start, 0), self._pick(window)
 
     def _pick(self, frames: Sequence[Tensor], start: int = 0) -> Tensor:
         indices = clip_indices(start, self.clips.clip_len, self.clips.stride, len(frames))
         return torch.stack([frames[i] for i in indices.tolist()])
+
+
+def _clocked(
+    timed: Iterable[tuple[float, np.ndarray]], times: list[float]
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Pass frames on and keep their times."""
+    for seconds, frame in timed:
+        times.append(seconds)
+        yield seconds, frame
+
+
+class _Every:
+    """Tells of one frame after the other whether a clip starts there: one every so many seconds."""
+
+    def __init__(self, seconds: float, times: Sequence[float]) -> None:
+        self.seconds, self.times, self.due = seconds, times, 0.0
+
+    def __call__(self, start: int) -> bool:
+        time = self.times[start] + 1e-6
+        if time < self.due:
+            return False
+        self.due = (time // self.seconds + 1) * self.seconds
+        return True
 
 
 class _Strip:
@@ -253,15 +317,15 @@ class _Strip:
         self.count, self._step = 0, 1
         self._kept: list[np.ndarray] = []
 
-    def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def watch(self, timed: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
         """Pass all frames on, and keep a small copy of some."""
-        for frame in frames:
+        for seconds, frame in timed:
             if self.count % self._step == 0:
                 self._kept.append(_small(frame))
                 if len(self._kept) > 4 * _PICTURES:
                     self._kept, self._step = self._kept[::2], 2 * self._step
             self.count += 1
-            yield frame
+            yield seconds, frame
 
     def pictures(self) -> tuple[np.ndarray, ...]:
         """Return the first, the last kept and what lies evenly between, fewer of a short video."""

@@ -1,21 +1,21 @@
 """Networks written for other runtimes: ONNX, and torch.export's program; each is tried against torch.
 
-Both take (N, 3, T, H, W) float32 clips, normalised as `clips.to_network` does, and give (N, classes)
+Both take (N, C, T, H, W) float32 clips, normalised as `clips.to_network` does, and give (N, classes)
 logits, for any number of clips N and of frames T (R2D's T is its clip_len). The card of the checkpoint
 (class names, how clips are cut and normalised) goes along under the key "r21d".
 """
 
+import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import zip_longest
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
@@ -23,7 +23,7 @@ from r21d_lib.checkpoints.cards import METADATA_KEY
 from r21d_lib.data.clips import to_network
 from r21d_lib.errors import CheckpointError, SettingsError
 from r21d_lib.files import whole_file
-from r21d_lib.models.blocks import Bottleneck, ResidualBlock
+from r21d_lib.models.folded import FoldedConvolution, Operations, fold, follow
 from r21d_lib.models.networks import VideoResNet
 
 # Any onnxruntime since 2022 reads these, in Python as in a browser.
@@ -119,7 +119,8 @@ def export_program(network: VideoResNet, card: Card, path: str | Path) -> Export
         path: the file to write.
 
     Raises:
-        CheckpointError: if the logits differ from torch's by more than `TOLERANCE`.
+        CheckpointError: if the logits differ from torch's by more than `TOLERANCE`, or the clips are
+            too small.
     """
     from torch.fx.experimental import _config
 
@@ -129,10 +130,19 @@ def export_program(network: VideoResNet, card: Card, path: str | Path) -> Export
     # Otherwise the program is bound to lengths for which every group has more than one frame left.
     with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         example = _random_clips(card, 2, card.clips.clip_len)
-        program = torch.export.export(network, (example,), dynamic_shapes={"clips": free})
+        try:
+            program = torch.export.export(network, (example,), dynamic_shapes={"clips": free})
+        except torch._dynamo.exc.UserError as error:  # one frame of one pixel behind the last group
+            raise CheckpointError(
+                f"{path} is not written: torch.export does not take clips of {card.clips.clip_len} "
+                f"frames of {card.clips.crop} pixels at any length: export to .onnx"
+            ) from error
 
     def write(file: Path) -> None:
-        torch.export.save(program, file, extra_files={METADATA_KEY: card.to_json()})
+        # Into memory first: on a full disk torch's own writer ends the whole process.
+        packed = io.BytesIO()
+        torch.export.save(program, packed, extra_files={METADATA_KEY: card.to_json()})
+        file.write_bytes(packed.getbuffer())
 
     return _write_checked(
         network, card, Path(path), write, lambda file: torch.export.load(file).module()
@@ -174,11 +184,14 @@ def _any_length(network: VideoResNet) -> bool:
 
 
 def _random_clips(card: Card, num_clips: int, num_frames: int) -> Tensor:
-    """Draw noise as it reaches the network: (num_clips, 3, num_frames, crop, crop) float32."""
+    """Draw noise as it reaches the network: (num_clips, C, num_frames, crop, crop) float32."""
     random = torch.Generator().manual_seed(num_clips * 1000 + num_frames)
     crop = card.clips.crop
     pixels = torch.randint(
-        256, (num_clips, num_frames, crop, crop, 3), dtype=torch.uint8, generator=random
+        256,
+        (num_clips, num_frames, crop, crop, card.clips.channels),
+        dtype=torch.uint8,
+        generator=random,
     )
     return to_network(pixels, card.clips).contiguous()
 
@@ -241,64 +254,42 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def chain(self, module: nn.Module, x: str) -> str:
-        """Add what `nn.Sequential` does: convolutions with their norms, ReLUs, pooling, blocks."""
-        parts = list(_parts(module))
-        for part, following in zip_longest(parts, parts[1:]):
-            if isinstance(part, nn.Conv3d):
-                folded = part
-                if isinstance(following, nn.BatchNorm3d):
-                    folded = fuse_conv_bn_eval(part, following)
-                biases = [] if folded.bias is None else [self.weight(folded.bias)]
-                x = self.node("Conv", x, self.weight(folded.weight), *biases, **_window(part))
-            elif isinstance(part, nn.ReLU):
-                x = self.node("Relu", x)
-            elif isinstance(part, nn.MaxPool3d):
-                x = self.node("MaxPool", x, **_window(part))
-            elif isinstance(part, ResidualBlock | Bottleneck):
-                x = self.block(part, x)
-        return x
+    def follow(self, layers: nn.Sequential, x: str) -> str:
+        """Add what folded layers do, one after the other."""
 
-    def block(self, block: ResidualBlock | Bottleneck, x: str) -> str:
-        """Add a residual block."""
-        shortcut = x if block.downsample is None else self.chain(block.downsample, x)
-        inside = self.chain(block.conv2, self.chain(block.conv1, x))
-        if isinstance(block, Bottleneck):
-            inside = self.chain(block.conv3, inside)
-        return self.node("Relu", self.node("Add", inside, shortcut))
+        def convolution(layer: FoldedConvolution, x: str) -> str:
+            padding, stride, *_ = layer.place
+            window = _window(layer.weight.shape[2:], stride, padding)
+            return self.node("Conv", x, self.weight(layer.weight), self.weight(layer.bias), **window)
+
+        def max_pool(layer: nn.MaxPool3d, x: str) -> str:
+            return self.node("MaxPool", x, **_window(layer.kernel_size, layer.stride, layer.padding))
+
+        add, relu = partial(self.node, "Add"), partial(self.node, "Relu")
+        return follow(layers, x, Operations(convolution, max_pool, add, relu))
 
 
-def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the parts of nested `nn.Sequential`s in the order in which they run."""
-    if isinstance(module, nn.Sequential):
-        for child in module:
-            yield from _parts(child)
-    else:
-        yield module
-
-
-def _window(layer: Any) -> dict[str, Any]:
+def _window(kernel: Any, stride: Any, padding: Any) -> dict[str, Any]:
     """Return a convolution's or a pooling's window in ONNX's terms: padding has a begin and an end."""
-    pads = [*layer.padding, *layer.padding]
-    return {"kernel_shape": layer.kernel_size, "strides": layer.stride, "pads": pads}
+    return {"kernel_shape": tuple(kernel), "strides": tuple(stride), "pads": [*padding, *padding]}
 
 
 def _onnx_model(network: VideoResNet, card: Card) -> Any:
     """Build the ONNX model of a network.
 
-    torch.onnx does the same by way of a tracer and another package, in many seconds a network; these
-    networks are made of six operators, and the result is tried against torch either way.
+    torch.onnx.export(dynamo=True) does so by way of a tracer and another package, in many seconds a
+    network, and binds those with a pool1 to one length and size (torch 2.15). These networks are made
+    of six operators, and the result is tried against torch either way.
     """
     from onnx import TensorProto, checker, helper
 
-    graph, x = _Graph(), INPUT
-    for stage in network.stages().values():
-        x = graph.chain(stage, x)
+    graph = _Graph()
+    x = graph.follow(fold(network, order=torch.contiguous_format), INPUT)
     pooled = graph.node("Flatten", graph.node("GlobalAveragePool", x), axis=1)
     weights = [graph.weight(values) for values in (network.fc.weight, network.fc.bias)]
     graph.node("Gemm", pooled, *weights, output=OUTPUT, transB=1)
     frames = "frames" if _any_length(network) else network.settings.clip_len
-    clips: list[str | int | None] = ["clips", 3, frames, "height", "width"]
+    clips: list[str | int | None] = ["clips", network.settings.in_channels, frames, "height", "width"]
     logits: list[str | int | None] = ["clips", network.settings.num_classes]
     model = helper.make_model(
         helper.make_graph(

@@ -42,23 +42,13 @@ ONNXRUNTIME = WebPackage(
     "1.30.0",
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
 )
-WIDGETS = WebPackage(
-    "@jupyter-widgets/html-manager",
-    "1.0.15",
-    "5thBIV6ymNgmPVOHvzx+gGy8ZSKmSazhtGw4/c4xJDVzRhG9PTeQsRjF3FUTopvFi//SABeNz1yp47bCrJ3CQA==",
-)
-REQUIREJS = WebPackage(
-    "requirejs",
-    "2.3.8",
-    "7/cTSLOdYkNBNJcDMWf+luFvMriVm7eYxp4BcFCsAX0wF421Vyce5SXP17c+Jd5otXKGNehIonFlyQXSowL6Mw==",
-)
 # Version 3, because its one file draws formulas without fetching fonts; version 4 asks other hosts.
 MATHJAX = WebPackage(
     "mathjax",
     "3.2.2",
     "Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==",
 )
-PACKAGES = (ONNXRUNTIME, WIDGETS, REQUIREJS, MATHJAX)
+PACKAGES = (ONNXRUNTIME, MATHJAX)
 
 
 def read_files(package: WebPackage, *files: str, vendor: Path | None = None) -> dict[str, bytes]:

@@ -5,7 +5,9 @@ tests/recorded/<name>.json holds `values`, the `provenance` of the run that gave
 - `trained`: shell patterns of the dotted names of numbers that come out of training. Rounding moves
   these, and rounding differs from processor to processor.
 - `machine`: patterns of what depends on the machine otherwise, and is never compared.
-- `draws`: the trained numbers of more runs, with other seeds or in another arithmetic.
+- `draws`: the trained numbers of more runs, with other seeds or in another arithmetic. One with the
+  recorded seed is what a machine of that arithmetic must find to the digit.
+- `made_by`: what the values depend on, see `copies.identity`.
 
 All other numbers, counts for instance, must be the same everywhere.
 """
@@ -50,9 +52,10 @@ class Comparison:
 def compare(recorded: Mapping[str, Any], measured: Mapping[str, Any]) -> Comparison:
     """Compare a results file with the recorded numbers.
 
-    Where both have the same fingerprint of arithmetic, trained numbers are compared as all others are:
-    names, counts and truths must be equal, floats in six digits. Elsewhere a trained number has drifted
-    if it lies outside the interval that holds 99.9% of runs, as the recorded draws tell.
+    Where the recorded run, or a draw of the same code with its seed, had the measured fingerprint of
+    arithmetic, trained numbers are compared as all others are: names, counts and truths must be equal,
+    floats in six digits. Elsewhere a trained number has drifted if it lies outside the interval that
+    holds 99.9% of runs, as the recorded draws tell.
 
     Args:
         recorded: the content of a file in tests/recorded.
@@ -61,14 +64,15 @@ def compare(recorded: Mapping[str, Any], measured: Mapping[str, Any]) -> Compari
     expected, got = flat(recorded["values"]), flat(measured["values"])
     drifts = [f"{key} is recorded and was not measured" for key in expected.keys() - got.keys()]
     drifts += [f"{key} was measured and is not recorded" for key in got.keys() - expected.keys()]
-    same = _fingerprint(recorded) is not None and _fingerprint(recorded) == _fingerprint(measured)
     trained, machine = recorded.get("trained", ()), recorded.get("machine", ())
-    intervals = {} if same else prediction_intervals(recorded)
+    exact = _exact(recorded, _fingerprint(measured))
+    intervals = prediction_intervals(recorded) if exact is None else {}
+    expected |= exact or {}
     compared, unjudged = 0, 0
     for key in sorted(expected.keys() & got.keys()):
         if _pattern_of(key, machine) is not None:
             continue
-        if same or _pattern_of(key, trained) is None:
+        if exact is not None or _pattern_of(key, trained) is None:
             compared += 1
             if not _equal(expected[key], got[key]):
                 drifts.append(f"{key}: recorded {expected[key]}, measured {got[key]}")
@@ -122,16 +126,22 @@ def prediction_intervals(recorded: Mapping[str, Any]) -> dict[str, tuple[float, 
     return intervals
 
 
-def record(results: Path, recorded: Path) -> int:
+def record(results: Path, recorded: Path, *, made_by: str) -> int:
     """Make a results file the one to agree with.
 
     Patterns stay. Draws stay where the new numbers agree with the old: otherwise a network or recipe
-    has changed, and the draws are of the old one.
+    has changed, and the draws are of the old one. A former run of the same code in another arithmetic
+    becomes a draw.
+
+    Args:
+        results: of the run.
+        recorded: the file in tests/recorded, which need not exist.
+        made_by: what the numbers depend on, see `copies.identity`.
 
     Returns:
         How many draws were dropped.
     """
-    content = read_results(results)
+    content = {**read_results(results), "made_by": made_by}
     dropped = 0
     if recorded.is_file():
         before = read_results(recorded)
@@ -139,8 +149,11 @@ def record(results: Path, recorded: Path) -> int:
         draws = before.get("draws", [])
         if compare(before, content).drifts:
             dropped = len(draws)
-        elif draws:
-            content["draws"] = draws
+        else:
+            if before.get("made_by") == made_by and content.get("trained"):
+                draws = [*draws, _draw(before, content["trained"], made_by)]
+            if draws := [draw for draw in draws if _key(draw) != _key(content["provenance"])]:
+                content["draws"] = _in_order(draws)
     _write(content, recorded)
     return dropped
 
@@ -153,22 +166,47 @@ def record_draw(results: Path, recorded: Path, *, made_by: str) -> None:
     Args:
         results: of a run with another seed than the recorded one, or in another arithmetic.
         recorded: the file in tests/recorded; it must exist.
-        made_by: what the draw depends on, see `draws.identity`.
+        made_by: what the draw depends on, see `copies.identity`.
     """
-    content, measured = read_results(recorded), read_results(results)
-    origin = measured["provenance"]
-    values = flat(measured["values"])
-    draw = {
-        "seed": origin["seed"],
-        "fingerprint": origin["fingerprint"],
-        "instruction_set": origin["instruction_set"],
-        "made_by": made_by,
-        "values": {k: v for k, v in values.items() if _pattern_of(k, content["trained"]) is not None},
-    }
-    key = (draw["seed"], draw["fingerprint"])
-    others = [d for d in content.get("draws", []) if (d["seed"], d["fingerprint"]) != key]
-    content["draws"] = sorted([*others, draw], key=lambda d: (d["fingerprint"], d["seed"]))
+    content = read_results(recorded)
+    draw = _draw(read_results(results), content["trained"], made_by)
+    others = [other for other in content.get("draws", []) if _key(other) != _key(draw)]
+    content["draws"] = _in_order([*others, draw])
     _write(content, recorded)
+
+
+def _draw(run: Mapping[str, Any], trained: Sequence[str], made_by: str) -> dict[str, Any]:
+    """Return a run as a draw: its trained numbers and what they came from."""
+    values, origin = flat(run["values"]), run["provenance"]
+    return {
+        **{key: origin[key] for key in ("seed", "fingerprint", "instruction_set")},
+        "made_by": made_by,
+        "values": {k: v for k, v in values.items() if _pattern_of(k, trained) is not None},
+    }
+
+
+def _key(origin: Mapping[str, Any]) -> tuple[Any, Any]:
+    return origin.get("seed"), origin.get("fingerprint")
+
+
+def _in_order(draws: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(draws, key=lambda draw: (draw["fingerprint"], draw["seed"]))
+
+
+def _exact(recorded: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any] | None:
+    """Return the trained numbers that a run in an arithmetic must find to the digit, None if unknown.
+
+    They are empty where it is the arithmetic of the recorded run, whose own values say it.
+    """
+    if fingerprint is None:
+        return None
+    if fingerprint == _fingerprint(recorded):
+        return {}
+    wanted = (recorded.get("provenance", {}).get("seed"), fingerprint)
+    for draw in recorded.get("draws", ()):
+        if _key(draw) == wanted and draw.get("made_by", "") == recorded.get("made_by"):
+            return dict(draw["values"])
+    return None
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,12 @@
 """Draws: runs of the notebooks with other seeds, recorded so that the spread of a number is known."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from r21d_lib.errors import SettingsError
-from r21d_lib.files import BUILD
+from r21d_lib.files import BUILD, only_writer
 from r21d_lib.suite import arithmetic, comparison, copies, results, runner
 from r21d_lib.suite.repository import NOTEBOOK_FOLDER, RECORDED
-from r21d_lib.training import recipes
 
 _SHARED = ("data", "cache")  # of the build folder: the same for every seed
 
@@ -48,17 +46,17 @@ def make_draws(
     """
     if count < 1:
         raise SettingsError(f"--draws {count} makes none: give 1 or more")
-    training = [name for name in notebooks if _trains(recorded / f"{name}.json")]
+    training = [name for name in notebooks if trains(recorded / f"{name}.json")]
     wanted = [name for name in training if not names or name in names]
     if not wanted or set(names or ()) - set(wanted):
         raise SettingsError(f"draws are made of notebooks that train: choose {', '.join(training)}")
     chosen = [n for n in training if n in wanted or any(n in notebooks[other] for other in wanted)]
     fingerprint = arithmetic.fingerprint_of(native=native)
     outcomes: list[runner.Outcome] = []
-    with runner.alone_in(output / "draws"):
+    with only_writer(output / "draws"):
         for seed in range(1, count + 1):
             place = output / "draws" / f"seed_{seed}"
-            made_by = {name: identity(name, notebooks, folder) for name in chosen}
+            made_by = {name: copies.identity(name, notebooks[name], folder) for name in chosen}
             missing = [
                 name
                 for name in chosen
@@ -90,20 +88,8 @@ def make_draws(
     return outcomes
 
 
-def identity(name: str, notebooks: Mapping[str, tuple[str, ...]], folder: Path) -> str:
-    """Return 16 hexadecimal digits of what a draw depends on: notebooks' code, and all recipes."""
-    import nbformat
-
-    digest = hashlib.sha256()
-    for used in (*notebooks[name], name):
-        notebook = nbformat.read(folder / f"{used}.ipynb", as_version=4)
-        digest.update(copies.checksum(notebook).encode())
-    for recipe in recipes.names():
-        digest.update(recipes.describe(recipes.read(recipe)).encode())
-    return digest.hexdigest()[:16]
-
-
-def _trains(recorded: Path) -> bool:
+def trains(recorded: Path) -> bool:
+    """Tell by its recorded numbers whether a notebook trains, or asks networks that another trained."""
     return recorded.is_file() and bool(results.read_results(recorded).get("trained"))
 
 

@@ -1,12 +1,13 @@
 """What the studies found, in sentences rendered from their numbers.
 
-Notebooks 04 and 10 show these as Markdown; README and benchmarks/README.md hold them between marks,
-which `fill` writes anew.
+Notebooks 04 and 10 show these as Markdown; the repository's pages hold them between marks, in their
+language, which `fill` writes anew.
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pandas as pd
 
@@ -14,44 +15,32 @@ from r21d_lib import checkpoints
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import whole_file
 from r21d_lib.models.networks import GROUPS, PAPER_NAMES
-from r21d_lib.suite import ledger, results
-from r21d_lib.suite.repository import BENCHMARKS, RECORDED, REPOSITORY
-from r21d_lib.suite.statistics import (
-    NOISE,
-    OPPOSITE,
-    OTHER_SIZE,
-    SAME,
-    UNORDERED,
-    Study,
-)
+from r21d_lib.suite import clip_length, languages, ledger, phrases, speed, tables
+from r21d_lib.suite.reasons import of_ablations, of_reasons
+from r21d_lib.suite.repository import BENCHMARKS, REPOSITORY
+from r21d_lib.suite.statistics import NOISE, OPPOSITE, OTHER_SIZE, SAME, UNORDERED, Study
+from r21d_lib.suite.wording import counted, points, stands
 
 _BLOCK = re.compile(r"(<!-- findings: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-FILES = (REPOSITORY / "README.md", BENCHMARKS / "README.md")
-
-
-def counted(study: Study) -> str:
-    """Say how many seeds and groups a study's intervals rest on."""
-    seeds = len({run["seed"] for run in study.runs})
-    return f"{seeds} seeds, {len(study.groups)} {study.unit}"
+# The files that hold findings, and the language of each.
+FILES = {
+    REPOSITORY / languages.page(name, language): language
+    for name in ("README", "docs/install", "docs/student", "docs/researcher", "docs/videos")
+    for language in ("", *languages.LANGUAGES)
+} | {BENCHMARKS / "README.md": ""}
 
 
 def of_pair(study: Study, ahead: str, behind: str) -> str:
     """Say how two networks compare in video@1, and what the paper prints of them."""
     found = study.lead(ahead, behind)
-    mean, low, high = (100 * found[key] for key in ("mean", "low", "high"))
     printed = (table[ahead] - table[behind] for table in map(ledger.table_2, ledger.FRAMES))
     of_paper = " and ".join(
-        f"{points:+.1f} with {frames} frames"
-        for points, frames in zip(printed, ledger.FRAMES, strict=True)
+        f"{more:+.1f} with {frames} frames" for more, frames in zip(printed, ledger.FRAMES, strict=True)
     )
     one, other = PAPER_NAMES[ahead], PAPER_NAMES[behind]
-    if low <= 0 <= high:
-        said = f"{one} cannot be told from {other}"
-    else:
-        said = f"{one} is {'ahead of' if low > 0 else 'behind'} {other}"
     return (
-        f"{said}: {mean:+.1f} points of video@1 [{low:+.1f}, {high:+.1f}] ({found['seeds']} seeds, "
-        f"{found['groups']} {study.unit}); the paper prints {of_paper}."
+        f"{one} {stands(found)} {other}: {points(found, 'video@1')} "
+        f"({counted(found['seeds'], found['groups'], study.unit)}); the paper prints {of_paper}."
     )
 
 
@@ -61,9 +50,9 @@ def of_standings(study: Study) -> str:
     codes = {paper: name for name, paper in PAPER_NAMES.items()}
 
     def named(rows: pd.DataFrame) -> str:
-        return ", ".join(f"{paper} {row['mean']:.3f}" for paper, row in _rows(rows))
+        return ", ".join(f"{paper} {row['mean']:.3f}" for paper, row in tables.rows_of(rows))
 
-    text = f"Highest stand {named(table[:3])}; lowest {named(table[-3:])} ({counted(study)}). "
+    text = f"Highest stand {named(table[:3])}; lowest {named(table[-3:])} ({tables.rests_on(study)}). "
     first_3d = [paper for paper in table.index if GROUPS[codes[str(paper)]][0] == "3d"]
     # R2D's first layer takes the whole clip for one picture, and belongs to neither.
     others = [paper for paper in table.index if paper not in (*first_3d, "R2D")]
@@ -132,7 +121,7 @@ def of_pairs(pairs: pd.DataFrame) -> str:
     chance = f"{0.05 * total:.0f}" if total >= 20 else f"{0.05 * total:.1f}"
     lines.append(
         f"\nOf {total} intervals of 95% about {chance} would miss zero by chance alone. All are over "
-        f"{one['seeds']} seeds and {one['groups']} {one['unit']}."
+        f"{counted(one['seeds'], one['groups'], one['unit'])}."
     )
     return "\n".join(lines)
 
@@ -153,8 +142,8 @@ def of_order(table: pd.DataFrame) -> str:
             said = "an order that has nothing to do with the paper's is not excluded"
         lines.append(
             f"- **{row['frames']} frames**: Kendall's tau-b {row['tau']:+.2f} [{row['low']:+.2f}, "
-            f"{row['high']:+.2f}] over {row['networks']} networks ({row['seeds']} seeds, "
-            f"{row['groups']} {row['unit']}): {said}."
+            f"{row['high']:+.2f}] over {row['networks']} networks "
+            f"({counted(row['seeds'], row['groups'], row['unit'])}): {said}."
         )
     return "\n".join(lines)
 
@@ -214,59 +203,36 @@ def race() -> str:
     )
 
 
-def race_table() -> str:
-    """Return the race's standings as a table of Markdown."""
+def headline() -> str:
+    """Return what the race and its changed networks say, for the first page."""
     study = ledger.studies()[ledger.RACE]
-    table, minutes = study.standings(), _means(study, "minutes")
-    clips, training = _means(study, "clip@1"), _means(study, "train_accuracy")
-    codes = {paper: name for name, paper in PAPER_NAMES.items()}
-    lines = [
-        f"| network | rate | video@1 [95%: {counted(study)}] | clip@1 | training clips right "
-        "| minutes |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, row in _rows(table):
-        lines.append(
-            f"| {name} | {study.rates[codes[name]]:g} | {row['mean']:.3f} [{row['low']:.3f}, "
-            f"{row['high']:.3f}] | {clips[name]:.3f} | {training[name]:.3f} | "
-            f"{minutes[name]:.1f} |"
-        )
-    return "\n".join(lines)
+    pairs = (("r2plus1d", "r3d"), ("r3d", "fr2d"))
+    return "\n\n".join([*(of_pair(study, *pair) for pair in pairs), of_reasons(ledger.ablations())])
 
 
-def real_videos() -> str:
-    """Return what five starts learn of real videos: a table of Markdown, and how the pairs stand."""
-    study = ledger.studies()[ledger.REAL]
-    rows = [("random weights", study), ("the shipped checkpoint", ledger.pretrained())]
-    lines = [
-        f"| network | start | clip@1 | video@1 [95%: {counted(study)}] |",
-        "| --- | --- | --- | --- |",
-    ]
-    for start, its in rows:
-        clips = _means(its, "clip@1")
-        for paper, row in _rows(its.standings()):
-            lines.append(
-                f"| {paper} | {start} | {clips[paper]:.3f} | {row['mean']:.3f} "
-                f"[{row['low']:.3f}, {row['high']:.3f}] |"
-            )
-    pairs = ledger.of_pairs()
-    return "\n".join([*lines, "", of_pairs(pairs[pairs["measured_on"] == ledger.REAL])])
+def real_videos(data: str = "hmdb51") -> str:
+    """Return what was learnt of real videos: a table of Markdown, every pair, and what starts gain.
+
+    Args:
+        data: as `ledger.real_videos` takes it.
+    """
+    studies = ledger.real_videos(data)
+    scratch = studies["runs"]
+    compared = [scratch.pairs(ledger.table_2(k)).assign(frames=k) for k in ledger.FRAMES]
+    pairs = pd.concat(compared).assign(unit=scratch.unit)
+    others = (_of_start(scratch, kind, studies[kind]) for kind in studies if kind != "runs")
+    return "\n".join([tables.real_videos(studies), "", of_pairs(pairs), "", *others])
 
 
-def starts() -> str:
-    """Return what notebook 06's starts reached in its recorded run, as a table of Markdown."""
-    values = results.read_results(RECORDED / "06_finetune_hmdb51.json")["values"]
-    named = {
-        "finetuned": "the shipped checkpoint",
-        "last block": "the same, training its last block alone",
-        "head only": "the same, training its last layer alone",
-        "from scratch": "random weights",
-    }
-    lines = ["| start | clip@1 | video@1 |", "| --- | --- | --- |"]
-    for name, said in named.items():
-        row = values[name]
-        lines.append(f"| {said} | {row['clip@1']:.3f} | {row['video@1']:.3f} |")
-    return "\n".join(lines)
+def _of_start(scratch: Study, kind: str, its: Study) -> str:
+    """Say how R(2+1)D of another start or modality compares with that of RGB and random weights."""
+    both = replace(scratch, runs=[*scratch.runs, *({**run, "network": kind} for run in its.runs)])
+    found = both.lead(kind, "r2plus1d")
+    return (
+        f"- R(2+1)D with **{ledger.REAL_STARTS[kind]}** {stands(found)} R(2+1)D with random weights "
+        f"and RGB: {points(found, 'video@1')} "
+        f"({counted(found['seeds'], found['groups'], scratch.unit)})."
+    )
 
 
 def shipped_checkpoint() -> str:
@@ -279,28 +245,39 @@ def shipped_checkpoint() -> str:
     )
 
 
-def _rows(table: pd.DataFrame) -> list[tuple[str, dict[str, float]]]:
-    """Return the rows of `Study.standings` with their names."""
-    rows = cast(list[dict[str, float]], table.to_dict("records"))
-    return list(zip(cast(list[str], table.index.tolist()), rows, strict=True))
-
-
-def _means(study: Study, measure: str) -> dict[str, float]:
-    return {name: row["mean"] for name, row in _rows(study.standings(measure))}
-
-
 BLOCKS = {
+    "headline": headline,
     "race": race,
-    "race_table": race_table,
+    "race_table": lambda: tables.standings(ledger.studies()[ledger.RACE]),
+    "ablation_table": lambda: tables.standings(ledger.ablations()),
+    "ablation_rates": lambda: tables.rates("rates_ablations.json"),
+    "rates": tables.rates,
+    "ablations": lambda: of_ablations(ledger.ablations()),
+    "reasons": lambda: of_reasons(ledger.ablations()),
+    "times": tables.times,
+    "images": tables.images,
+    "colab": tables.colab,
+    "spread": tables.spread,
     "real_videos": real_videos,
-    "starts": starts,
+    "real_videos_ucf": lambda: real_videos("ucf6"),
+    "starts": tables.starts,
+    "clip_length": lambda: clip_length.sentences(
+        clip_length.ClipLengths.load(), ledger.of_clip_length()
+    ),
     "budgets": lambda: of_budgets(ledger.budgets()),
     "shipped_checkpoint": shipped_checkpoint,
+    "scoring": speed.scoring,
+    "data": speed.data,
+    "dashboard": speed.dashboard,
+    "training": speed.training,
+    "predicting": speed.predicting,
+    "busy_machine": speed.busy_machine,
+    "low_precision": speed.low_precision,
 }
 
 
-def filled(text: str) -> str:
-    """Return a text with what stands between its marks rendered anew.
+def filled(text: str, language: str = "") -> str:
+    """Return a text with what stands between its marks rendered anew, in a language, "" for English.
 
     Raises:
         DatasetError: if a mark names no findings.
@@ -309,14 +286,14 @@ def filled(text: str) -> str:
     def render(match: re.Match[str]) -> str:
         if match[2] not in BLOCKS:
             raise DatasetError(f"there are no findings {match[2]!r}: choose {', '.join(BLOCKS)}")
-        return f"{match[1]}{BLOCKS[match[2]]()}\n{match[3]}"
+        return f"{match[1]}{phrases.say(BLOCKS[match[2]](), language)}\n{match[3]}"
 
     return _BLOCK.sub(render, text)
 
 
-def fill(files: tuple[Path, ...] = FILES) -> None:
-    """Write the findings into the files that hold marks for them."""
-    for file in files:
-        text = filled(file.read_text())
+def fill(files: Mapping[Path, str] = FILES) -> None:
+    """Write the findings into the files that hold marks for them, each in its language."""
+    for file, language in files.items():
+        text = filled(file.read_text(encoding="utf-8"), language)
         with whole_file(file) as partial:
-            partial.write_text(text)
+            partial.write_text(text, encoding="utf-8")

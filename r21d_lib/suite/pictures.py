@@ -1,5 +1,6 @@
 """The pictures of figures/ that need no training: what `r21d draw` writes, as PNG and as SVG."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,14 @@ _PLACES = {
     "02": ("read", 2, "convolutions"),
     "03": ("read", 3, "the networks"),
     "04": ("train", 2, "the race"),
+    "04b": ("train", 3, "why\nfactorize?"),
     "05": ("read", 4, "checkpoints"),
     "06": ("train", 4, "finetune"),
     "07": ("look", 4, "evaluate"),
+    "07b": ("read", 5, "films and\nclip length"),
     "08": ("look", 2, "does it\nsee motion?"),
     "09": ("look", 3, "inside\nthe network"),
+    "09b": ("read", 6, "two\nstreams"),
     "10": ("look", 5, "the ledger"),
 }
 
@@ -83,9 +87,19 @@ def write_overlay(folder: Path) -> Path:
     return folder / "overlay.png"
 
 
-def notebook_map() -> Figure:
-    """Draw the notebooks on one page: what is read, trained and looked at, and what needs what."""
-    figure = Figure(10, 4.2)
+def notebook_map(
+    links: Mapping[str, str] | None = None, say: Callable[[str], str] = lambda words: words
+) -> Figure:
+    """Draw the notebooks on one page: what is read, trained and looked at, and what needs what.
+
+    Args:
+        links: a notebook's name to the address that its box leads to in a `Figure.drawing`.
+        say: gives the words in another language.
+    """
+    address = {name.partition("_")[0]: link for name, link in (links or {}).items()}
+    figure = Figure(
+        11.5, 4.2, about="The notebooks as boxes in three lanes, with arrows to what needs them"
+    )
     ax = figure.subplots()
     rows = {lane: row for row, lane in enumerate(_LANES)}
     centres = {}
@@ -97,21 +111,25 @@ def notebook_map() -> Figure:
             facecolor=_LANES[lane], edgecolor="none", alpha=0.22, zorder=1,
         )  # fmt: skip
         ax.add_patch(box)
-        ax.text(x, y + 0.2, number, ha="center", va="center", fontweight="bold", color=DARK)
-        ax.text(x, y - 0.14, text, ha="center", va="center", fontsize=9)
+        words = [
+            ax.text(x, y + 0.2, number, ha="center", va="center", fontweight="bold", color=DARK),
+            ax.text(x, y - 0.14, say(text), ha="center", va="center", fontsize=9),
+        ]
+        for artist in (box, *words):
+            artist.set_url(address.get(number))
     for name, needs in NOTEBOOKS.items():
         for need in needs:
-            start, end = centres[need[:2]], centres[name[:2]]
+            start, end = (centres[its.partition("_")[0]] for its in (need, name))
             # Over what lies between two boxes of one lane.
-            bend = "arc3,rad=-0.27" if end[1] == start[1] and end[0] - start[0] > 4 else "arc3"
+            far = end[0] - start[0] if end[1] == start[1] else 0
+            bend = f"arc3,rad={-0.27 if far > 6 else -0.36}" if far > 4 else "arc3"
             style = {"arrowstyle": "-|>", "color": DARK, "linewidth": 1.3, "connectionstyle": bend}
             style |= {"shrinkA": 38, "shrinkB": 38}
             ax.annotate("", end, start, arrowprops=style)
     for lane, row in rows.items():
-        ax.text(-2.0, -1.5 * row, lane, ha="right", va="center", fontsize=12, color=DARK)
-    ax.text(
-        8.75, -1.5 * rows["train"], "10 reads the results\nof all the others", ha="center", fontsize=9
-    )
-    ax.set(xlim=(-2.1, 9.6), ylim=(-3.6, 0.6))
+        ax.text(-2.0, -1.5 * row, say(lane), ha="right", va="center", fontsize=12, color=DARK)
+    note = say("10 reads the results\nof all the others")
+    ax.text(8.75, -1.5 * rows["train"], note, ha="center", fontsize=9)
+    ax.set(xlim=(-2.1, 11.35), ylim=(-3.6, 0.6))
     ax.axis("off")
     return figure

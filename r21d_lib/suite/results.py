@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -46,8 +47,9 @@ def provenance(**more: Any) -> dict[str, Any]:
     """Return date, commit, versions, machine, arithmetic and this process's memory at its peak [MB]."""
     import torch
 
+    from r21d_lib.models.measured import processor_name
+
     fingerprint = os.environ.get(FINGERPRINT_VARIABLE)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         **more,
         "date": datetime.date.today().isoformat(),
@@ -56,14 +58,27 @@ def provenance(**more: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "r21d_lib": __version__,
-        "machine": f"{_processor()}, {os.cpu_count()} cores"
+        "machine": f"{processor_name()}, {os.cpu_count()} cores"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         **({"fingerprint": fingerprint} if fingerprint else {}),
-        # Linux counts kilobytes, macOS bytes.
-        "peak_mb": round(peak / (1e6 if sys.platform == "darwin" else 1e3)),
+        "peak_mb": peak_mb(),
     }
+
+
+def peak_mb() -> int:
+    """Return the most memory that this process has held [MB].
+
+    Linux hands a new process its parent's peak in getrusage; the kernel's status file does not.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file() and (
+        peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+    ):
+        return round(int(peak[1]) / 1e3)
+    peak_bytes_or_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak_bytes_or_kb / (1e6 if sys.platform == "darwin" else 1e3))
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -73,11 +88,16 @@ def read_results(path: Path) -> dict[str, Any]:
         DatasetError: if it is missing or damaged.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DatasetError(f"no numbers {path}: run the notebook first") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is damaged: run the notebook again") from error
+
+
+def measured_in(file: str, provenance: Mapping[str, Any]) -> str:
+    """Say which file of benchmarks/results, of which commit, holds a number."""
+    return f"benchmarks/results/{file} ({provenance['commit']})"
 
 
 def _git(*arguments: str) -> str:
@@ -90,14 +110,3 @@ def _git(*arguments: str) -> str:
     except FileNotFoundError:  # no git on this machine
         return ""
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    """Return the processor's name with its family and model, as virtual machines shorten the name."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = (line.partition(":") for line in info.read_text().splitlines())
-        known = {key.strip(): value.strip() for key, _, value in lines}
-        if {"model name", "cpu family", "model"} <= known.keys():
-            return f"{known['model name']} (family {known['cpu family']}, model {known['model']})"
-    return platform.processor() or platform.machine()

@@ -14,7 +14,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from r21d_lib.errors import R21DError, SettingsError
-from r21d_lib.files import BUILD, whole_file
+from r21d_lib.files import BUILD, only_writer, whole_file
+from r21d_lib.models.fast import ENGINE_VARIABLE
 from r21d_lib.suite import arithmetic, comparison, copies, results
 from r21d_lib.suite.profiles import get_profile
 from r21d_lib.suite.repository import NOTEBOOK_FOLDER, RECORDED
@@ -26,18 +27,20 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "02_spatiotemporal_convolutions": (),
     "03_the_networks": (),
     "04_the_race": ("00_start_here",),
+    "04b_why_factorize": ("00_start_here",),
     "05_checkpoints": (),
     "06_finetune_hmdb51": ("00_start_here",),
     "07_evaluate_hmdb51": ("06_finetune_hmdb51",),
+    "07b_films_and_clip_length": (),
     "08_does_it_see_motion": ("04_the_race",),
     "09_inside_the_network": ("04_the_race",),
+    "09b_two_streams": (),
     "10_the_ledger": (),
 }
 SUITE = BUILD / "suite.json"
 MEMORY_LIMIT_MB = 2500
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
 _ARITHMETIC = ("instruction_set", "threads", "fingerprint")  # of a results file's provenance
-_LOCK = "reproduce.lock"
 
 
 @dataclass
@@ -103,9 +106,12 @@ def reproduce(
         )
     outcomes: list[Outcome] = []
     stopped: set[str] = set()
-    with alone_in(output):
+    output.mkdir(parents=True, exist_ok=True)
+    with only_writer(output):
         variables = {
             **({} if native else arithmetic.pinned()),
+            # The recorded numbers are torch's; another engine would round otherwise.
+            ENGINE_VARIABLE: "torch",
             results.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
         }
         for name in chosen:
@@ -152,7 +158,8 @@ def main(
     for outcome in outcomes:
         if outcome.status == "passed" and record:
             file = f"{outcome.name}.json"
-            dropped = comparison.record(BUILD / "results" / file, RECORDED / file)
+            made_by = copies.identity(outcome.name, NOTEBOOKS[outcome.name], NOTEBOOK_FOLDER)
+            dropped = comparison.record(BUILD / "results" / file, RECORDED / file, made_by=made_by)
             if dropped:
                 print(f"{outcome.name}: numbers changed, so {dropped} draws of the old ones are gone")
         if outcome.status == "passed" and publish:
@@ -325,25 +332,6 @@ def _check(outcome: Outcome, output: Path, recorded: Path | None) -> None:
         outcome.problems.append(str(error))
     if outcome.problems:
         outcome.status = "drifted"
-
-
-@contextmanager
-def alone_in(output: Path) -> Iterator[None]:
-    """Keep other runs out of a folder: two would write over each other's copies and runs.
-
-    Raises:
-        SettingsError: if another run is at work there.
-    """
-    from filelock import FileLock, Timeout
-
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(output / _LOCK, timeout=0):
-            yield
-    except Timeout as error:
-        raise SettingsError(
-            f"another r21d reproduce is at work in {output}: wait until it has ended, or stop it"
-        ) from error
 
 
 @contextmanager

@@ -4,9 +4,8 @@ Intervals are over seeds and groups (people, films) together: `evaluation.interv
 """
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from r21d_lib.evaluation.intervals import (
 )
 from r21d_lib.evaluation.scores import Scores, hits_by_group
 from r21d_lib.models import counting
-from r21d_lib.models.networks import PAPER_NAMES
+from r21d_lib.models.networks import LABELS
 from r21d_lib.suite import results
 from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.run import reached, read_history
@@ -32,6 +31,7 @@ from r21d_lib.training.run_folder import RunFolder
 # How a difference here relates to the printed one. The last is of a pair that was printed as equal.
 SAME, OTHER_SIZE = "same direction and size", "same direction, other size"
 NOISE, OPPOSITE, UNORDERED = "within noise", "opposite", "no order printed"
+_AT_CHANCE = 1.5  # times what guessing gives
 
 
 def compute(recipe: Recipe, num_classes: int) -> float:
@@ -119,7 +119,7 @@ class Study:
                         f"{run.folder} has other {kind} than the runs beside it, such as "
                         f"{first.folder}: collect the runs of one study"
                     )
-        order = list(PAPER_NAMES)
+        order = list(LABELS)
         read.sort(key=lambda run: (run.row["seed"], order.index(run.row["network"])))
         return cls([run.row for run in read], first.groups, unit, rates=rates)
 
@@ -136,7 +136,7 @@ class Study:
     @property
     def networks(self) -> list[str]:
         """The networks that ran, in the paper's order, by the names of `build_network`."""
-        return [name for name in PAPER_NAMES if any(run["network"] == name for run in self.runs)]
+        return [name for name in LABELS if any(run["network"] == name for run in self.runs)]
 
     @property
     def videos(self) -> np.ndarray:
@@ -185,7 +185,7 @@ class Study:
             else:
                 values = self.values(name, seeds, measure)
                 interval, mean = _students(values), float(values.mean())
-            rows[PAPER_NAMES[name]] = {"seeds": len(seeds), "mean": mean, **interval._asdict()}
+            rows[LABELS[name]] = {"seeds": len(seeds), "mean": mean, **interval._asdict()}
         table = pd.DataFrame(rows).T.astype({"seeds": int, "groups": int})
         return table[["seeds", "groups", "mean", "low", "high"]]
 
@@ -241,8 +241,8 @@ class Study:
             printed_points = round(abs(points), 1)
             rows.append(
                 {
-                    "ahead": PAPER_NAMES[ahead],
-                    "behind": PAPER_NAMES[behind],
+                    "ahead": LABELS[ahead],
+                    "behind": LABELS[behind],
                     "printed": printed_points,
                     "ours": mean,
                     "low": low,
@@ -292,6 +292,17 @@ class Study:
         return {"tau": value, "low": low, "high": high, **counts}
 
 
+def at_quarter(run: Mapping[str, Any]) -> float:
+    """Return a run's training accuracy after a quarter of its epochs; NaN if they were too few."""
+    curve = run["train_accuracy"]
+    return float(curve[len(curve) // 4 - 1]) if len(curve) > 3 else float("nan")
+
+
+def is_late(run: Mapping[str, Any]) -> bool:
+    """Tell whether a run was still at chance after a quarter of its epochs: its rate is too high."""
+    return at_quarter(run) < _AT_CHANCE / len(run["per_class"])
+
+
 def verdict(printed: float, low: float, high: float) -> str:
     """Judge our interval of a difference by the printed one, which is not negative."""
     if printed == 0:
@@ -323,25 +334,22 @@ class _Run:
 
 
 def _read_run(folder: Path) -> _Run:
-    """Read a finished run's folder, of this form or the one before (config.json, scores.npz)."""
-    scores_files = sorted(folder.glob("scores*.npz"))
-    notes = [folder / name for name in ("recipe.json", "config.json") if (folder / name).is_file()]
-    if not notes or len(scores_files) != 1 or not (folder / "metrics.csv").is_file():
+    """Read a finished run's folder."""
+    run, scores_files = RunFolder(folder), sorted(folder.glob("scores*.npz"))
+    if not run.is_begun or len(scores_files) != 1 or run.metrics().empty:
         raise DatasetError(
             f"{folder} is not the folder of a finished run: it needs recipe.json, metrics.csv and one "
             "scores file"
         )
-    record = json.loads(notes[0].read_text())
-    record = record["recipe"] if isinstance(record.get("recipe"), dict) else record
-    network, training = record["network"], record["training"]
-    settings = {key: value for key, value in training.items() if key not in ("seed", "learning_rate")}
-    scores = Scores.load(scores_files[0])
+    recipe, scores = run.recipe(), Scores.load(scores_files[0])
+    settings = {"clips": recipe.clips.to_dict(), **asdict(recipe.training)}
+    rate, seed = settings.pop("learning_rate"), settings.pop("seed")
     of_groups = hits_by_group(scores)
     row = {
-        "network": network if isinstance(network, str) else network["name"],
-        "seed": training["seed"],
+        "network": recipe.network,
+        "seed": seed,
         "hits": of_groups["right"].tolist(),
-        **reached(read_history(RunFolder(folder)), scores),
+        **reached(read_history(run), scores),
     }
     groups = {str(name): int(count) for name, count in of_groups["videos"].items()}
-    return _Run(folder, row, groups, training["learning_rate"], {**settings, "clips": record["clips"]})
+    return _Run(folder, row, groups, rate, settings)

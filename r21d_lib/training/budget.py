@@ -8,7 +8,6 @@ import torch
 from tqdm.auto import tqdm
 
 from r21d_lib.data.cache import PreparedVideos
-from r21d_lib.errors import SettingsError
 from r21d_lib.models.networks import VideoResNet
 from r21d_lib.training.hardware import start_accelerator
 from r21d_lib.training.loop import Loop
@@ -16,6 +15,7 @@ from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.settings import TrainingSettings
 
 _SLOW_STEPS = 2  # the first ones, which a measurement leaves out
+_MOST_STEPS = 10_000  # more than any machine takes in the seconds of a measurement
 # Of the minutes that are given; the rest is for starting, saving and a busy machine.
 _USABLE = 0.9
 
@@ -25,10 +25,13 @@ def measure_speed(
 ) -> float:
     """Return how many clips a second training takes in, on all devices together.
 
-    Trains a copy of the network for a few steps and forgets it.
+    Trains a copy of the network for a few steps and forgets it; of few videos, several rounds.
     """
     settings = recipe.training
     accelerator = start_accelerator(settings)
+    per_step = settings.batch_size * settings.accumulate * accelerator.num_processes
+    endless = dataclasses.replace(settings, clips_per_epoch=_MOST_STEPS * per_step)
+    recipe = dataclasses.replace(recipe, training=endless)
     loop = Loop(accelerator, copy.deepcopy(network), train_videos, recipe)
     steps = loop.steps(0, 0)
     done, started = 0, 0.0
@@ -39,9 +42,6 @@ def measure_speed(
         elapsed = torch.tensor(time.perf_counter() - started, device=accelerator.device)
         if done > 0 and accelerator.reduce(elapsed, reduction="mean").item() > seconds:
             break
-    if done <= 0:
-        raise SettingsError(f"speed cannot be measured in {loop.batches.steps} steps: lower batch_size")
-    per_step = settings.batch_size * settings.accumulate * accelerator.num_processes
     return done * per_step / (time.perf_counter() - started)
 
 

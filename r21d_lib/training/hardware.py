@@ -5,7 +5,9 @@ are taken in another order.
 """
 
 import ctypes
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from torch import nn
 
 from r21d_lib.errors import SettingsError
 from r21d_lib.models.networks import VideoResNet
+from r21d_lib.training import trackers
 from r21d_lib.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -24,15 +27,18 @@ _KEPT = 2**30  # bytes; glibc takes numbers of 31 bits
 _WIDE = 64  # channels
 
 
-def start_accelerator(settings: TrainingSettings, run: Path | None = None) -> "Accelerator":
+def start_accelerator(
+    settings: TrainingSettings, run: Path | None = None, *, log_with: Sequence[str] = ()
+) -> "Accelerator":
     """Start Accelerate with the precision that this machine can train in.
 
     Args:
         settings: say the precision, and the batches of a step.
         run: the folder for TensorBoard's events; None writes none.
+        log_with: other trackers, as `trackers.make` takes them.
 
     Raises:
-        SettingsError: if the precision is not safe here.
+        SettingsError: if the precision is not safe here, or a tracker is not known or installed.
     """
     from accelerate import Accelerator, PartialState
 
@@ -47,9 +53,30 @@ def start_accelerator(settings: TrainingSettings, run: Path | None = None) -> "A
     return Accelerator(
         mixed_precision=precision,
         gradient_accumulation_steps=settings.accumulate,
-        log_with="tensorboard" if run else None,
+        log_with=[trackers.TENSORBOARD, *trackers.make(log_with, run)] if run else None,
         project_dir=run,
     )
+
+
+def check_shared_memory(workers: int, batch: int) -> None:
+    """Refuse worker processes that could not hand over their batches; containers give them little room.
+
+    Args:
+        workers: processes that read clips.
+        batch: size of what each hands over [bytes]; up to two wait in each.
+
+    Raises:
+        SettingsError: if they do not fit into /dev/shm.
+    """
+    shared = Path("/dev/shm")  # Linux has it; elsewhere there is no such limit
+    if workers == 0 or not shared.is_dir():
+        return
+    free, needed = shutil.disk_usage(shared).free, (2 * workers + 1) * batch
+    if free < needed:
+        raise SettingsError(
+            f"{workers} workers need {needed / 1e6:,.1f} MB of shared memory, and {shared} has "
+            f"{free / 1e6:,.1f}: give workers=0, or start the container with more (--shm-size=2g)"
+        )
 
 
 def place(

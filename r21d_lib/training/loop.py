@@ -6,7 +6,8 @@ one that was not.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,13 @@ from tqdm.auto import tqdm
 from r21d_lib.data.cache import PreparedVideos
 from r21d_lib.data.clips import ClipSettings, seeded_generator, to_network
 from r21d_lib.data.sampling import TrainBatches, TrainClips
+from r21d_lib.errors import SettingsError
 from r21d_lib.evaluation.protocol import score_videos
 from r21d_lib.evaluation.scores import Scores, clip_accuracy
+from r21d_lib.files import only_writer, writing
 from r21d_lib.models.networks import VideoResNet
-from r21d_lib.training.hardware import place, start_accelerator
+from r21d_lib.training import trackers
+from r21d_lib.training.hardware import check_shared_memory, place, start_accelerator
 from r21d_lib.training.prefetch import ahead
 from r21d_lib.training.progress import Progress, Step
 from r21d_lib.training.recipes import Recipe
@@ -46,7 +50,7 @@ class EpochReport:
         epoch: from 1.
         classes: class names.
         confusion: (classes, classes) int64, training clips of the row's class taken for the column's.
-        inputs: (N, 3, T, crop, crop) float32, a batch as the network saw it.
+        inputs: (N, C, T, crop, crop) float32, a batch as the network saw it.
         clips: how it was normalised.
         validation: scores of the validation videos, where there are any.
         writer: TensorBoard's SummaryWriter of the run.
@@ -72,6 +76,7 @@ def train(
     resume: bool = True,
     progress: bool = True,
     save_seconds: float = _SAVE_SECONDS,
+    log_with: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Train `network` in place and leave the run's folder behind.
 
@@ -87,22 +92,63 @@ def train(
         resume: goes on where an interrupted run in `run` was; False starts anew.
         progress: shows a bar.
         save_seconds: how often the resume state is written within an epoch.
+        log_with: names of trackers that get the numbers besides TensorBoard: see `trackers.NAMES`.
 
     Returns:
         One row an epoch: epoch, learning_rate, loss, train_accuracy, seconds and, with validation,
         validation_accuracy. Accuracies are fractions of clips.
 
     Raises:
-        SettingsError: if `run` holds a run of another recipe, or the classes do not fit.
+        SettingsError: if `run` holds a run of another recipe or is being trained in by another
+            process, the classes do not fit, or a tracker is not there.
         TrainingDiverged: at the first loss or gradient that is not finite.
-        R21DError: if the folder cannot be written; the last good checkpoint stays readable.
+        UnwritableError: if the folder cannot be written; the last good checkpoint stays readable.
     """
-    folder, settings = RunFolder(run), recipe.training
-    accelerator = start_accelerator(settings, folder.path)
+    folder = RunFolder(run)
+    accelerator = start_accelerator(recipe.training, folder.path, log_with=log_with)
+    alone = only_writer(folder.path) if accelerator.is_main_process else nullcontext()
+    try:
+        with writing(folder.path), alone:
+            return _train(
+                accelerator,
+                folder,
+                network,
+                train_videos,
+                recipe,
+                validation=validation,
+                on_epoch=on_epoch,
+                resume=resume,
+                progress=progress,
+                save_seconds=save_seconds,
+            )
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise SettingsError(
+            f"batch_size={recipe.training.batch_size} leaves the norms of the last layers a single "
+            "value a channel: give more clips a batch, longer clips, or a larger crop"
+        ) from error
+
+
+def _train(
+    accelerator: "Accelerator",
+    folder: RunFolder,
+    network: VideoResNet,
+    train_videos: PreparedVideos,
+    recipe: Recipe,
+    *,
+    validation: PreparedVideos | None,
+    on_epoch: Callable[[EpochReport], None] | None,
+    resume: bool,
+    progress: bool,
+    save_seconds: float,
+) -> pd.DataFrame:
+    """Do what `train` says, with the folder to itself."""
+    settings = recipe.training
     with accelerator.main_process_first():
         fresh = not resume and accelerator.is_main_process
         folder.begin(recipe, network, train_videos.videos, fresh=fresh)
-    accelerator.init_trackers("tensorboard")
+    trackers.start(accelerator, recipe)
     loop = Loop(accelerator, network, train_videos, recipe)
     done = Progress.resumed(folder.read_state(), accelerator, network, loop.optimizer)
 
@@ -145,7 +191,7 @@ def train(
             folder.write_epoch(network, done.history)
             folder.write_state(done.state(accelerator, network, loop.optimizer))
             if on_epoch is not None:
-                writer = accelerator.get_tracker("tensorboard", unwrap=True)
+                writer = accelerator.get_tracker(trackers.TENSORBOARD, unwrap=True)
                 classes, clips = train_videos.videos.classes, recipe.clips
                 on_epoch(EpochReport(epoch + 1, classes, confusion, step.inputs, clips, scores, writer))
     bar.close()
@@ -188,6 +234,10 @@ class Loop:
             processes=accelerator.num_processes,
             rank=accelerator.process_index,
             seed=settings.seed,
+        )
+        (height, width), frames = recipe.clips.resize, recipe.clips.clip_len
+        check_shared_memory(
+            settings.workers, settings.batch_size * frames * height * width * recipe.clips.channels
         )
         self.loader = DataLoader(
             TrainClips(videos, recipe.clips, seed=settings.seed),

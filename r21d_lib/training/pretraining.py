@@ -16,7 +16,7 @@ RECIPE = "figures_pretraining"
 CHECKPOINT = "r2plus1d_10_figures"
 
 
-def pretrain_figures(*, seed: int = 0, install: bool = False, resume: bool = True) -> Path:
+def pretrain_figures(*, seed: int = 0, install: bool = False) -> Path:
     """Train R(2+1)D on ActionFigures' source classes, measure it, and write the checkpoint.
 
     It can be interrupted and goes on where it was.
@@ -24,13 +24,12 @@ def pretrain_figures(*, seed: int = 0, install: bool = False, resume: bool = Tru
     Args:
         seed: of the weights and every draw of the training.
         install: puts the result in the package, with the card and the SHA-256 beside it.
-        resume: False starts anew.
 
     Returns:
         The checkpoint's path.
     """
     recipe = recipes.read(RECIPE, [f"seed={seed}"])
-    finish = run_one(recipe, resume=resume)
+    finish = run_one(recipe)
     folder = RunFolder.of(recipe)
     network, report = checkpoints.load(folder.weights)
     classes = finish.scores.classes

@@ -19,7 +19,7 @@ class Step:
         learning_rate: of the step.
         loss_sum, hits, clips: over all processes, once `over_all` was called.
         confusion: (classes, classes) int64, of this process and on its device.
-        inputs: (N, 3, T, crop, crop), the last batch.
+        inputs: (N, C, T, crop, crop), the last batch.
     """
 
     def __init__(self, learning_rate: float, num_classes: int, device: torch.device) -> None:

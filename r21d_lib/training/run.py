@@ -18,7 +18,7 @@ from r21d_lib.errors import CheckpointError, DatasetError, SettingsError
 from r21d_lib.evaluation.protocol import score_once, score_videos
 from r21d_lib.evaluation.scores import Scores, clip_accuracy, per_class, video_accuracy
 from r21d_lib.files import BUILD, whole_file
-from r21d_lib.models.networks import PAPER_NAMES, VideoResNet
+from r21d_lib.models.networks import LABELS, VideoResNet
 from r21d_lib.training import recipes
 from r21d_lib.training.budget import fit_minutes
 from r21d_lib.training.loop import EpochReport, train
@@ -80,6 +80,7 @@ def train_recipe(
     on_epoch: Callable[[EpochReport], None] | None = None,
     validation: PreparedVideos | None = None,
     progress: bool = True,
+    log_with: Sequence[str] = (),
 ) -> tuple[RunFolder, VideoResNet]:
     """Train what a recipe describes; return the run's folder and the trained network.
 
@@ -93,6 +94,7 @@ def train_recipe(
         on_epoch: as for `train`; `plots.tensorboard.log_images` adds pictures.
         validation: as for `train`.
         progress: shows bars.
+        log_with: as for `train`.
 
     Raises:
         R21DError: one line that names what does not fit.
@@ -120,6 +122,7 @@ def train_recipe(
         on_epoch=on_epoch,
         resume=resume,
         progress=progress,
+        log_with=log_with,
     )
     if videos.bad and processes.is_main_process:
         with whole_file(folder.path / "bad_videos.csv") as partial:
@@ -138,10 +141,15 @@ def start_network(recipe: Recipe, classes: tuple[str, ...]) -> VideoResNet:
     network, report = checkpoints.load(
         recipe.checkpoint, classes=classes, replace_head=True, seed=recipe.training.seed
     )
+    if report.card.clips.modality != recipe.clips.modality:
+        raise CheckpointError(
+            f"{report.source} holds a network of {report.card.clips.modality}, and the recipe is of "
+            f"{recipe.clips.modality}: give modality={report.card.clips.modality}, or other weights"
+        )
     if network.settings.name != recipe.network:
         raise CheckpointError(
-            f"{report.source} holds {PAPER_NAMES[network.settings.name]}, not "
-            f"{PAPER_NAMES[recipe.network]}: give network={network.settings.name}, or checkpoint=none "
+            f"{report.source} holds {LABELS[network.settings.name]}, not "
+            f"{LABELS[recipe.network]}: give network={network.settings.name}, or checkpoint=none "
             "to train from random weights"
         )
     return network
@@ -210,6 +218,9 @@ def run_many(
 
     Returns:
         The results in the order of `entries`.
+
+    Raises:
+        Exception: of the first recipe that failed, when all others are done.
     """
     from loky import ProcessPoolExecutor  # whose processes do not run the user's script again
 
@@ -218,7 +229,9 @@ def run_many(
         raise SettingsError("two of the recipes have one folder: give them different names or seeds")
     jobs = jobs or (1 if torch.cuda.is_available() else 2)
     threads = max(torch.get_num_threads() // jobs, 1)
-    for entry in {(e.data, e.split, e.clips.resize, e.quality): e for e in entries}.values():
+    for entry in {
+        (e.data, e.split, e.clips.resize, e.quality, e.clips.fps, e.clips.modality): e for e in entries
+    }.values():
         for part in ("train", "test"):
             entry.videos(part)  # decoded here once, and not by several processes at a time
     epochs = sum(entry.training.epochs for entry in entries)
@@ -230,16 +243,24 @@ def run_many(
         tqdm(total=epochs, desc=f"{len(entries)} runs", unit="epoch") as bar,
     ):
         futures = [pool.submit(one, entry) for entry in entries]
+        folder_of = dict(zip(futures, folders, strict=True))
         waiting: set[Future[Finish]] = set(futures)
-        while waiting:
-            finished, waiting = wait(waiting, timeout=1)
-            for future in finished:
-                if on_finish is not None:
-                    on_finish(future.result())
-            done = sum(len(folder.metrics()) for folder in folders)
-            if watch is not None and done > bar.n:
-                watch()
-            bar.update(done - bar.n)
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, timeout=1)
+                for future in finished:
+                    if error := future.exception():
+                        tqdm.write(f"{folder_of[future].path.name} failed, others go on: {error}")
+                    elif on_finish is not None:
+                        on_finish(future.result())
+                done = sum(len(folder.metrics()) for folder in folders)
+                if watch is not None and done > bar.n:
+                    watch()
+                bar.update(done - bar.n)
+        except BaseException:
+            # Leaving the pool would wait for every run. Each goes on from its folder when asked again.
+            pool.shutdown(kill_workers=True)
+            raise
         return [future.result() for future in futures]
 
 
@@ -265,7 +286,7 @@ def evaluate(
     """Score a run or a checkpoint on the test list of its split.
 
     Args:
-        run_or_checkpoint: a run's folder or name, or a weight file or name of weights.
+        run_or_checkpoint: a run's folder or name, or a weight file or name of weights (also hf://...).
         data: as `Recipe.data`; None takes the run's, ActionFigures for a file that is in no run.
         split: None takes the run's; for a file that is in no run it must be given, unless the file
             ships with the package, which was trained on other people.
@@ -284,7 +305,7 @@ def evaluate(
     folder, checkpoint = _find(run_or_checkpoint)
     if folder is not None:
         recipe = folder.recipe()
-    elif split is None and Path(checkpoint).is_file():
+    elif split is None and (Path(checkpoint).is_file() or checkpoints.is_on_hub(checkpoint)):
         raise DatasetError(
             f"{checkpoint} lies in no run's folder, so its split is not known: give --split, the one "
             "that it was trained on"
@@ -300,6 +321,12 @@ def evaluate(
     listed = recipe.video_list("test")
     network, report = checkpoints.load(checkpoint, classes=listed.classes)
     recipe = dataclasses.replace(recipe, clips=report.card.clips)
+    beside = RunFolder(report.source.parent if folder is None else folder.path)
+    file = scores or beside.scores_file(recipe.split)
+    if file.parent == checkpoints.SHIPPED or (scores is None and checkpoints.is_on_hub(checkpoint)):
+        file = BUILD / file.name
+    if scores is None and file.exists():
+        Scores.load(file)  # something else of that name is not replaced
     result = score_videos(
         network,
         recipe.decoded(listed, on_bad_video="report"),
@@ -308,12 +335,25 @@ def evaluate(
         crops=crops,
         dense_step=dense_step,
     )
-    beside = RunFolder(report.source.parent if folder is None else folder.path)
-    file = scores or beside.scores_file(recipe.split)
-    if file.parent == checkpoints.SHIPPED:
-        file = BUILD / file.name
     result.save(file)
     return Evaluated(recipe.split, result, file)
+
+
+def kept_scores(run_or_file: str, split: int | None = None) -> Scores:
+    """Return the scores that a run kept, evaluated now where it has none yet; or those of a file.
+
+    Args:
+        run_or_file: a run's folder or name, or a scores file (.npz).
+        split: None takes the run's.
+
+    Raises:
+        DatasetError: if there is no such run or file.
+    """
+    if Path(run_or_file).suffix == ".npz":
+        return Scores.load(run_or_file)
+    folder = RunFolder.find(run_or_file)
+    kept = folder.scores(split or folder.recipe().split)
+    return kept or evaluate(run_or_file, split=split).scores
 
 
 def _find(run_or_checkpoint: str) -> tuple[RunFolder | None, str]:
@@ -322,7 +362,8 @@ def _find(run_or_checkpoint: str) -> tuple[RunFolder | None, str]:
     if path.is_file():
         folder = RunFolder(path.parent)
         return (folder if folder.is_begun else None), run_or_checkpoint
-    if run_or_checkpoint in checkpoints.shipped() or run_or_checkpoint in checkpoints.published():
+    named = (*checkpoints.shipped(), *checkpoints.published())
+    if run_or_checkpoint in named or checkpoints.is_on_hub(run_or_checkpoint):
         return None, run_or_checkpoint
     folder = RunFolder.find(run_or_checkpoint)
     return folder, str(folder.weights)

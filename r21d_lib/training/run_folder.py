@@ -4,9 +4,9 @@ Each file is written whole or not at all, resume.pt last: it alone says how far 
 """
 
 import glob
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,20 @@ import pandas as pd
 import torch
 
 from r21d_lib import checkpoints
+from r21d_lib.data.clips import ClipSettings
 from r21d_lib.data.lists import VideoList
-from r21d_lib.errors import DatasetError, R21DError, SettingsError, few
+from r21d_lib.errors import DatasetError, SettingsError, few
 from r21d_lib.evaluation.scores import Scores
-from r21d_lib.files import BUILD, whole_file
+from r21d_lib.files import BUILD, UnwritableError, sha256, whole_file
 from r21d_lib.models.networks import VideoResNet
 from r21d_lib.training.recipes import Recipe
 
 RUNS = BUILD / "runs"
 _RECIPE = "recipe.json"
 _STATE = "resume.pt"
+_SUM_BYTES = 64  # of a SHA-256 in hexadecimal
 _METRICS = "metrics.csv"
+_LAST, _BEST = "last.safetensors", "best.safetensors"
 
 
 class RunFolder:
@@ -41,6 +44,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._begun: dict[str, Any] = {}  # by `begin`: what recipe.json holds
+        self._clips = ClipSettings()  # by `begin`, too
 
     @classmethod
     def of(cls, recipe: Recipe) -> "RunFolder":
@@ -50,6 +54,7 @@ class RunFolder:
             recipe.name,
             Path(recipe.data or "").name,
             recipe.network,
+            recipe.clips.modality.replace("rgb", ""),
             f"{training.epochs}epochs",
             f"split{recipe.split}",
             f"seed{training.seed}",
@@ -87,7 +92,7 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         """The weights of the last whole epoch."""
-        return self.path / "last.safetensors"
+        return self.path / _LAST
 
     def scores_file(self, split: int) -> Path:
         """Return the file for the scores of a split's test list."""
@@ -101,7 +106,13 @@ class RunFolder:
     def metrics(self) -> pd.DataFrame:
         """Return what `train` returned after the last whole epoch; empty before the first."""
         file = self.path / _METRICS
-        return pd.read_csv(file) if file.is_file() else pd.DataFrame()
+        try:
+            return pd.read_csv(file) if file.is_file() else pd.DataFrame()
+        except ValueError as error:  # pandas' own errors are ValueErrors
+            raise DatasetError(
+                f"{file} is damaged ({str(error).splitlines()[0]}): start the run anew (--fresh, "
+                "resume=False)"
+            ) from error
 
     def recipe(self) -> Recipe:
         """Return the recipe that the run follows.
@@ -121,7 +132,7 @@ class RunFolder:
             raise DatasetError(
                 f"{self.path} holds no run: it has no {_RECIPE}, so on what it was trained is not known"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(
                 f"{file} is damaged ({error}): start the run anew (--fresh, resume=False)"
             ) from error
@@ -140,7 +151,7 @@ class RunFolder:
 
         Raises:
             SettingsError: if the folder holds another run, or the classes do not fit.
-            R21DError: if it cannot be written.
+            UnwritableError: if it cannot be written.
         """
         classes = videos.classes
         if network.settings.num_classes != len(classes):
@@ -148,9 +159,10 @@ class RunFolder:
                 f"the network has {network.settings.num_classes} classes and {videos.name} has "
                 f"{len(classes)}: build or load it for these classes"
             )
+        self._clips = recipe.clips
         self._begun = {
             "recipe": recipe.to_dict(),
-            "network": asdict(network.settings),
+            "network": network.settings.to_dict(),
             "data": {"name": videos.name, "videos": len(videos), "classes": list(classes)},
         }
         self._begun = json.loads(json.dumps(self._begun))  # tuples become lists, as in the file
@@ -159,19 +171,19 @@ class RunFolder:
                 self._clear()
             elif self.is_begun:
                 self._check_same(self._record())
-            elif (self.path / _STATE).is_file():
+            elif any((self.path / name).exists() for name in (_LAST, _BEST, _METRICS, _STATE)):
                 raise SettingsError(
-                    f"{self.path} holds a run without its {_RECIPE}: choose another folder (--run), or "
-                    "start anew (--fresh, resume=False)"
+                    f"{self.path} holds a run, or files named as a run's, without its {_RECIPE}: "
+                    "choose another folder (--run), or start anew (--fresh, resume=False)"
                 )
             with whole_file(self.path / _RECIPE) as partial:
                 partial.write_text(json.dumps(self._begun, indent=2) + "\n")
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise UnwritableError(f"{self.path} cannot be written ({error}): choose another") from error
 
     def _clear(self) -> None:
-        """Delete what an older run left, and nothing else."""
-        kinds = (_RECIPE, "config.json", _METRICS, _STATE, "*.safetensors", "scores*.npz")
+        """Delete what an older run left, and nothing else: other weights beside it are a user's."""
+        kinds = (_RECIPE, _METRICS, _STATE, _LAST, _BEST, "scores*.npz")
         for kind in (*kinds, "bad_videos.csv", "tensorboard/**/events.out.tfevents*"):
             for file in self.path.glob(kind):
                 file.unlink()
@@ -187,51 +199,70 @@ class RunFolder:
             )
 
     def read_state(self) -> dict[str, Any] | None:
-        """Return what `write_state` wrote, None before the first time."""
+        """Return what `write_state` wrote, None before the first time.
+
+        Raises:
+            DatasetError: if it is damaged, by a single bit too.
+        """
         file = self.path / _STATE
         if not file.is_file():
             return None
-        return torch.load(file, weights_only=True, map_location="cpu")
+        try:
+            _check_sum(file)
+            return dict(torch.load(file, weights_only=True, map_location="cpu"))
+        except Exception as error:  # a damaged archive can raise anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DatasetError(
+                f"{file} is damaged ({reason}), so the run cannot go on: start it anew (--fresh, "
+                f"resume=False), or finetune from {self.weights}"
+            ) from error
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Write all that an interrupted run needs to go on as if nothing had happened."""
-        try:
-            with whole_file(self.path / _STATE) as partial:
-                torch.save(dict(state), partial)
-        # torch reports a full disk as a RuntimeError.
-        except (OSError, RuntimeError) as error:
-            raise self._unwritable(error) from error
+        # Through a file of Python's own, whose errors say what the disk said.
+        with whole_file(self.path / _STATE) as partial:
+            with open(partial, "wb") as file:
+                torch.save(dict(state), file)
+            total = sha256(partial)
+            with open(partial, "ab") as file:
+                file.write(total.encode())
 
     def write_epoch(self, network: VideoResNet, history: list[dict[str, float]]) -> None:
         """Write the weights and metrics of a whole epoch."""
-        from safetensors import SafetensorError
-
         row = history[-1]
-        recipe, data = Recipe.from_dict(self._begun["recipe"]), self._begun["data"]
+        data = self._begun["data"]
         training = {**self._begun["recipe"]["training"], "data": data["name"]}
         card = checkpoints.Card(
             network=network.settings,
-            clips=recipe.clips,
+            clips=self._clips,
             classes=tuple(data["classes"]),
             training={**training, "epoch": row["epoch"]},
             accuracy={k: v for k, v in row.items() if k.endswith("_accuracy")},
         )
         validation = [r["validation_accuracy"] for r in history if "validation_accuracy" in r]
-        try:
-            checkpoints.save(self.weights, network, card)
-            if validation and validation[-1] > max(validation[:-1], default=-1.0):
-                checkpoints.save(self.path / "best.safetensors", network, card)
-            with whole_file(self.path / _METRICS) as partial:
-                pd.DataFrame(history).to_csv(partial, index=False)
-        except (OSError, SafetensorError) as error:
-            raise self._unwritable(error) from error
+        checkpoints.save(self.weights, network, card)
+        if validation and validation[-1] > max(validation[:-1], default=-1.0):
+            checkpoints.save(self.path / _BEST, network, card)
+        with whole_file(self.path / _METRICS) as partial:
+            pd.DataFrame(history).to_csv(partial, index=False)
 
-    def _unwritable(self, error: Exception) -> R21DError:
-        reason = str(error).splitlines()[0]
-        return R21DError(
-            f"{self.path} cannot be written ({reason}): free space or choose another folder; "
-            "what was written before is whole"
-        )
+
+def _check_sum(file: Path) -> None:
+    """Compare a state with the SHA-256 sum that ends its file.
+
+    The checksums inside the archive are not enough: torch and Python's zipfile find a member by
+    different fields, so that a damage to one of them passes a check made with the other.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    digest, left = hashlib.sha256(), file.stat().st_size - _SUM_BYTES
+    with open(file, "rb") as stream:
+        while left > 0 and (portion := stream.read(min(left, 1 << 20))):
+            digest.update(portion)
+            left -= len(portion)
+        if stream.read() != digest.hexdigest().encode():
+            raise ValueError("it is not as it was written")
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,27 @@ Group = Literal["stem", "layer1", "layer2", "layer3", "layer4", "fc"]
 GROUPS_BY_DEPTH: tuple[Group, ...] = ("stem", "layer1", "layer2", "layer3", "layer4", "fc")
 
 
+_LEAST = 1e-12  # of what must be more than 0
+_RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, 1e5),
+    "clips_per_epoch": (1, 1e9),
+    "batch_size": (1, 1e5),
+    "accumulate": (1, 1e5),
+    "learning_rate": (0, 1e3),
+    "reference_batch": (1, 1e7),
+    "layer_decay": (0, 1e3),
+    "momentum": (0, 1),
+    "weight_decay": (0, 1e3),
+    "warmup_epochs": (0, 1e5),
+    "step_epochs": (_LEAST, 1e5),
+    "gamma": (0, 1e3),
+    "label_smoothing": (0, 1),
+    "clip_grad_norm": (_LEAST, 1e12),
+    "seed": (0, 2**63 - 1),
+    "workers": (0, 4096),
+}
+
+
 class TrainingDiverged(R21DError):  # noqa: N818 - it says what happened, as StopIteration does
     """The loss or the gradient became infinite or not a number."""
 
@@ -77,12 +98,10 @@ class TrainingSettings:
     sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "clips_per_epoch", "reference_batch"):
+        for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingsError(f"{name} must be 1 or more, got {value}")
-        if self.step_epochs <= 0:
-            raise SettingsError(f"step_epochs must be more than 0, got {self.step_epochs}")
+            if value is not None and not lowest <= value <= highest:  # NaN is in no range
+                raise SettingsError(f"{name} must be from {lowest:g} to {highest:g}, got {value}")
         if self.optimizer not in ("sgd", "adamw"):
             raise SettingsError(f"optimizer {self.optimizer!r} is unknown: choose sgd or adamw")
         if self.first_trained not in GROUPS_BY_DEPTH:

@@ -103,3 +103,7 @@ def test_an_altered_shipped_file_is_refused(tmp_path, monkeypatch):
     target.write_bytes(data)
     with pytest.raises(CheckpointError, match="SHA-256"):
         checkpoints.load("r2plus1d_10_figures")
+    for content in (b"{", b"[]", b"\xff", b"{}"):
+        target.with_suffix(".json").write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"figures\.json is damaged: restore it from git$"):
+            checkpoints.load("r2plus1d_10_figures")

@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,11 +269,15 @@ def test_channel_separated_networks_are_named(tmp_path):
 
 def test_the_published_table_is_whole():
     table = checkpoints.published()
-    assert len(table) == 45
+    assert len(table) == 47
+    assert [name for name, entry in table.items() if entry.modality == "flow"] == [
+        "vmz/r2plus1d_34_32_kinetics_flow",
+        "vmz/r2plus1d_34_32_sports1m_kinetics_flow",
+    ]
     for entry in table.values():
         name, depth = entry.network.rsplit("_", 1)
         NetworkSettings(name, int(depth), clip_len=entry.clip_len)
-        assert entry.address().startswith("https://")
+        assert entry.url.startswith("https://")
         assert entry.trained_on
     assert table["r2plus1d_34_32_kinetics"].hash_prefix == "ade133f1"
     assert table["r2plus1d_34_32_kinetics"].accuracy == {"video@1": 0.8, "video@5": 0.942}
@@ -376,7 +381,7 @@ def test_only_safetensors_are_written(tmp_path):
 
 def test_weights_lists_every_name():
     lines = CliRunner().invoke(app, ["weights"]).output.splitlines()
-    assert len(lines) == 1 + 1 + 45
+    assert len(lines) == 1 + 1 + 47
     assert any(line.startswith("vmz/r2plus1d_34_32_sports1m_kinetics") for line in lines)
     assert isinstance(CliRunner().invoke(app, ["weights", "nonsense"]).exception, SettingsError)
 
@@ -403,3 +408,146 @@ def test_torch_hub(tmp_path):
         torch.testing.assert_close(loaded(clips), run_r2plus1d(blobs, clips, 18), atol=1e-5, rtol=1e-5)
     with pytest.raises(CheckpointError, match="holds r2plus1d_18, not r3d_18"):
         torch.hub.load(root, "r3d_18", source="local", pretrained=str(path))
+
+
+def _network() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Return a small network's state dict, a clip, and the answer to it."""
+    torch.manual_seed(0)
+    network = build_network("r2plus1d", 18, num_classes=5, width=8, bn_eps=1e-3).eval()
+    clip = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        return network.state_dict(), clip, network(clip)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.net.", "ema."])
+@pytest.mark.parametrize("beside", [{}, {"n_averaged": torch.tensor(3), "loss.weight": torch.ones(5)}])
+def test_a_wrappers_prefix_is_left_off_and_what_stands_beside_is_told(tmp_path, prefix, beside):
+    state, clip, want = _network()
+    file = tmp_path / "wrapped.pth"
+    torch.save({**{prefix + name: tensor for name, tensor in state.items()}, **beside}, file)
+    network, report = checkpoints.load(file)
+    assert set(report.unexpected) == set(beside)
+    with torch.no_grad():
+        torch.testing.assert_close(network(clip), want)
+
+
+@pytest.mark.parametrize("keys", [("net",), ("model",), ("state_dict",), ("checkpoint", "weights_ema")])
+def test_weights_are_found_wherever_a_training_script_put_them(tmp_path, keys):
+    state, clip, want = _network()
+    saved: object = state
+    for key in reversed(keys):
+        saved = {
+            key: saved,
+            "epoch": 3,
+            "best": np.float64(0.7),
+            "folder": Path("runs"),
+            "args": argparse.Namespace(lr=0.1),
+            "optimizer": {},
+        }
+    torch.save(saved, tmp_path / "training.pth")
+    network, _ = checkpoints.load(tmp_path / "training.pth")
+    with torch.no_grad():
+        torch.testing.assert_close(network(clip), want)
+
+
+def test_a_file_of_two_networks_is_refused_by_their_names(tmp_path):
+    state, _, _ = _network()
+    two = {p + n: t.clone() for n, t in state.items() for p in ("student.", "teacher.")}
+    torch.save(two, tmp_path / "two.pth")
+    with pytest.raises(CheckpointError, match=r"2 networks, at student\., teacher\.: save one of them"):
+        checkpoints.load(tmp_path / "two.pth")
+
+
+@pytest.mark.parametrize("head", ["none", "behind a dropout"])
+def test_a_backbone_takes_a_new_head_and_is_refused_without_one(tmp_path, head):
+    state, clip, want = _network()
+    if head == "none":
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    else:
+        state = {name.replace("fc.", "fc.1."): tensor for name, tensor in state.items()}
+    file = tmp_path / "backbone.pth"
+    torch.save(state, file)
+    network, report = checkpoints.load(file, classes=("a", "b"), replace_head=True)
+    assert network.fc.out_features == 2
+    assert report.head == "replaced"
+    if head == "none":
+        with pytest.raises(CheckpointError, match="has no last layer: it is a backbone"):
+            checkpoints.load(file)
+    else:
+        with torch.no_grad():
+            torch.testing.assert_close(checkpoints.load(file)[0](clip), want)
+
+
+def test_what_is_no_state_dict_is_refused_with_the_way_out(tmp_path):
+    network = build_network("r2plus1d", 18, num_classes=5, width=8).eval()
+    torch.save(network, tmp_path / "module.pth")
+    torch.jit.trace(network, torch.zeros(1, 3, 4, 32, 32)).save(tmp_path / "script.pt")
+    for name in ("module.pth", "script.pt"):
+        with pytest.raises(
+            CheckpointError, match=r"torch\.save\(network\.state_dict\(\), FILE\)"
+        ) as said:
+            checkpoints.load(tmp_path / name)
+        assert "\x1b" not in str(said.value)
+
+
+def test_a_finetuned_file_under_a_published_name_is_read_by_its_own_shape(tmp_path):
+    state, _, _ = _network()
+    torch.save(state, tmp_path / "r2plus1d_18-91a641e6.pth")
+    _, report = checkpoints.load(tmp_path / "r2plus1d_18-91a641e6.pth")
+    assert len(report.card.classes) == 5
+
+
+# Optical flow ------------------------------------------------------------------------------------
+
+
+def test_vmzs_flow_networks_load_with_two_channels(tmp_path):
+    """Their pickles have the names of the RGB networks' and a first blob of two channels."""
+    shapes = r2plus1d_shapes(34, 5, width=8)
+    stem = shapes["conv1_middle_w"]
+    blobs = random_blobs({**shapes, "conv1_middle_w": (stem[0], 2, *stem[2:])})
+    path = write_caffe2(tmp_path / "flow.pkl", blobs)
+    net, report = checkpoints.load(path)
+    assert net.settings == NetworkSettings("r2plus1d", 34, num_classes=5, width=8, in_channels=2)
+    assert report.card.clips.modality == "flow"
+    assert report.card.clips.mean == (0.0046635, 0.0046261)
+    assert report.card.clips.std == (0.972347, 0.755146)
+    clips = torch.randn(1, 2, 8, 56, 56)
+    with torch.no_grad():
+        torch.testing.assert_close(net(clips), run_r2plus1d(blobs, clips, 34), atol=1e-5, rtol=1e-5)
+    with pytest.raises(SettingsError, match=r"takes clips of \(N, 2, frames, height, width\)"):
+        net(torch.randn(1, 3, 8, 56, 56))
+    checkpoints.convert(path, tmp_path / "flow.safetensors")
+    card = checkpoints.read_card(tmp_path / "flow.safetensors")
+    assert (card.network.in_channels, card.clips.modality) == (2, "flow")
+    with pytest.raises(CheckpointError, match=r"fits build_network\(.*in_channels=2"):
+        checkpoints.load(path, network=NetworkSettings("r2plus1d", 34, num_classes=5, width=8))
+
+
+def test_the_published_flow_file_is_known_by_its_name(tmp_path, weights_folder):
+    entry = checkpoints.published()["vmz/r2plus1d_34_32_sports1m_kinetics_flow"]
+    shapes = r2plus1d_shapes(34, 400, width=8)
+    stem = shapes["conv1_middle_w"]
+    blobs = random_blobs({**shapes, "conv1_middle_w": (stem[0], 2, *stem[2:])})
+    write_caffe2(weights_folder / entry.file, blobs)
+    _, report = checkpoints.load(entry.name)
+    assert report.card.clips == entry.clips
+    assert (entry.clips.clip_len, entry.clips.fps, entry.clips.modality) == (32, 15, "flow")
+    assert report.card.accuracy["video@1"] == 0.682
+    assert checkpoints.best(name="r2plus1d", depth=34, modality="flow").name == entry.name
+    assert checkpoints.best(name="r2plus1d", depth=34, clip_len=32).modality == "rgb"
+
+
+def test_four_channels_are_no_network_of_the_paper(tmp_path):
+    shapes = r2plus1d_shapes(18, 5, width=8)
+    stem = shapes["conv1_middle_w"]
+    blobs = random_blobs({**shapes, "conv1_middle_w": (stem[0], 4, *stem[2:])})
+    path = write_caffe2(tmp_path / "four.pkl", blobs)
+    with pytest.raises(CheckpointError, match=r"in_channels must be 3 \(RGB\) or 2 \(optical flow\)"):
+        checkpoints.load(path)
+
+
+def test_a_card_of_another_modality_than_its_network_is_refused():
+    from r21d_lib.data.clips import ClipSettings
+
+    with pytest.raises(SettingsError, match="a network of 3 channels does not take flow"):
+        checkpoints.Card(NetworkSettings("r3d"), ClipSettings(modality="flow"), ("a", "b"))

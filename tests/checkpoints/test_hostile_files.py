@@ -1,20 +1,29 @@
 """Weight files made to do harm: each is refused in one line, and no code of theirs runs."""
 
+import argparse
+import contextlib
 import io
 import json
 import os
 import pickle
+import random
 import struct
+import subprocess
+import sys
+import time
 import zipfile
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from foreign_files import Python2Pickle
 
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints.cards import METADATA_KEY
+from r21d_lib.checkpoints.formats import pickles
 from r21d_lib.errors import R21DError
+from r21d_lib.models.networks import build_network
 
 VALUES = np.ones((2, 3), np.float32)
 
@@ -104,6 +113,26 @@ PICKLES = {
     "eight-byte length": lambda w: b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"x.",
     "tuples in tuples as a key": lambda w: raw(b"}", b"K\x01", b"\x85" * 500_000, b"K\x01s."),
     "too many steps": lambda w: raw(b"]", b"K\x01a" * 400_000, b"."),
+    "shared tuples as a key": lambda w: raw(b"}", nested(), b"K\x01s."),
+    "shared tuples as a dtype": lambda w: raw(b"cnumpy\ndtype\n(", nested(), b"K\x00K\x01tR."),
+    "shared tuples as a shape": lambda w: raw(
+        RECONSTRUCT, b"(K\x01", nested(), DTYPE, b"\x89U\x04abcdtb."
+    ),
+    "shared tuples as an order": lambda w: raw(DTYPE, b"(K\x03", nested(), b"NNNtb."),
+    "integers of one hash": lambda w: raw(b"}(", *integers_of_one_hash(100_000), b"u."),
+    "an array built again and again": lambda w: raw(
+        *(b"(T", struct.pack("<i", 10**7), b"x" * 10**7, b"q\x00"),
+        *(
+            (RECONSTRUCT, b"(K\x01J", struct.pack("<i", 10**7 // 4), b"\x85", DTYPE, b"\x89h\x00tb")
+            * 500
+        ),
+        b"t.",
+    ),
+    "a text encoded again and again": lambda w: raw(
+        *(b"(X", struct.pack("<i", 10**7), b"x" * 10**7, b"q\x00"),
+        *((b"c_codecs\nencode\nh\x00U\x06latin1\x86R",) * 500),
+        b"t.",
+    ),
     "no end": lambda w: WHOLE[:-1],
     "cut in the middle": lambda w: WHOLE[: len(WHOLE) // 2],
     "a list": lambda w: raw(b"]."),
@@ -117,9 +146,27 @@ PICKLES = {
 }
 
 
+def nested(depth=60):
+    """A tuple of two of the tuple before, and so on: small, and of 2^depth parts when it is hashed."""
+    steps = [b"K\x01\x85q\x00"]
+    for _ in range(depth):
+        steps.append(b"0h\x00h\x00\x86q\x00")
+    return b"".join(steps)
+
+
+def integers_of_one_hash(count):
+    """Pairs of a dict whose keys all have the hash 1."""
+    for number in range(count):
+        value = 1 + number * (2**61 - 1)
+        data = value.to_bytes(value.bit_length() // 8 + 1, "little")
+        yield b"\x8a" + bytes([len(data)]) + data + b"K\x00"
+
+
 def refuse(path, witness):
+    started = time.process_time()
     with pytest.raises(R21DError) as caught:
         checkpoints.load(path)
+    assert time.process_time() - started < 2
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
@@ -149,6 +196,15 @@ def compressed(content):
     return target.getvalue()
 
 
+def twice(content):
+    """The same archive with each entry in it two times."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in [*old.infolist(), *old.infolist()]:
+            new.writestr(entry.filename, old.read(entry))
+    return target.getvalue()
+
+
 def without_pickle(content):
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(target, "w") as new:
@@ -158,6 +214,23 @@ def without_pickle(content):
     return target.getvalue()
 
 
+def torch_pickle(*parts):
+    """A .pth archive around a pickle of one's own."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("archive/data.pkl", raw(*parts))
+        archive.writestr("archive/version", "3\n")
+    return target.getvalue()
+
+
+def old_torch_pickle(*parts):
+    """The same in the form before archives."""
+    head = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
+    return head + pickle.dumps({"little_endian": True}, 2) + raw(*parts) + pickle.dumps([], 2)
+
+
+STORAGE = b"(U\x07storagectorch\nFloatStorage\n"
+SMALL = dict(build_network("r2plus1d", 10, num_classes=3, width=2).state_dict())
 STATE = {"conv1.weight": torch.ones(2, 3)}
 LEGACY = {"_use_new_zipfile_serialization": False}
 TORCH_FILES = {
@@ -174,18 +247,99 @@ TORCH_FILES = {
     "a sparse tensor": lambda w: torch_file({"stem.0.weight": torch.eye(3).to_sparse()}),
     "numbers": lambda w: torch_file({"stem.0.weight": 3}),
     "other tensors": lambda w: torch_file({"x": torch.ones(1)}),
+    "memory of its own": lambda w: torch_pickle(b"c__builtin__\nbytearray\nJ", INT_5E8, b"\x85R."),
+    "shared tuples as a key": lambda w: torch_pickle(b"}", nested(), b"K\x01s."),
+    "shared tuples as a key, old form": lambda w: old_torch_pickle(b"}", nested(), b"K\x01s."),
+    "shared tuples in an ordered dict": lambda w: torch_pickle(
+        b"ccollections\nOrderedDict\n(", nested(), b"K\x01ll\x85R."
+    ),
+    "shared tuples as a storage's key": lambda w: torch_pickle(STORAGE, nested(), b"U\x03cpuK\x01tQ."),
+    "shared tuples as a size": lambda w: torch_pickle(
+        b"ctorch._utils\n_rebuild_tensor_v2\n(NK\x00",
+        nested(),
+        b"(t\x89ccollections\nOrderedDict\n)RtR.",
+    ),
+    "integers of one hash": lambda w: torch_pickle(b"}(", *integers_of_one_hash(100_000), b"u."),
+    "a text encoded again and again": lambda w: torch_pickle(
+        *(b"(X", struct.pack("<i", 10**7), b"x" * 10**7, b"q\x00"),
+        *((b"c_codecs\nencode\nh\x00U\x06latin1\x86R",) * 500),
+        b"t.",
+    ),
+    "a block's number of 5,000 digits": lambda w: torch_file(
+        {**SMALL, f"layer1.{'9' * 5000}.conv1.weight": torch.ones(1)}
+    ),
+    "complex weights": lambda w: torch_file({n: v.to(torch.complex64) for n, v in SMALL.items()}),
+    "weights of 8 bits": lambda w: torch_file({n: v.to(torch.int8) for n, v in SMALL.items()}),
+    "a thousand million classes": lambda w: torch_file(
+        {**SMALL, "fc.weight": torch.empty(10**9, 0), "fc.bias": torch.empty(0)}
+    ),
+    "a width of a million": lambda w: torch_file(
+        {**SMALL, "stem.0.weight": torch.empty(10**6, 10**6, 0, 7, 7)}
+    ),
+    "weights that lie nowhere": lambda w: torch_file({n: v.to("meta") for n, v in SMALL.items()}),
+    "two pickles of one name": lambda w: twice(torch_file(STATE)),
     "tensors of other shapes": lambda w: torch_file(
         {"stem.0.weight": torch.ones(1), "fc.weight": 0 * VALUES_T}
     ),
 }
 VALUES_T = torch.from_numpy(VALUES)
+INT_5E8 = struct.pack("<i", 5 * 10**8)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name", "ignore:Validating sparse")
 @pytest.mark.parametrize("kind", TORCH_FILES)
 def test_hostile_pth(tmp_path, kind):
     witness, path = tmp_path / "ran", tmp_path / "weights.pth"
     path.write_bytes(TORCH_FILES[kind](witness))
     refuse(path, witness)
+
+
+MEASURE = """
+import sys, time
+from r21d_lib import checkpoints
+from r21d_lib.checkpoints.formats import pickles
+from r21d_lib.errors import R21DError
+from r21d_lib.models.networks import build_network
+from r21d_lib.suite.results import peak_mb
+before = peak_mb()
+for path in sys.argv[1:]:
+    try:
+        checkpoints.load(path)
+    except R21DError:
+        print(path, peak_mb() - before)
+"""
+
+
+def test_no_file_takes_200_mb(tmp_path):
+    paths = []
+    for suffix, kinds in ((".pkl", PICKLES), (".pth", TORCH_FILES)):
+        for number, make in enumerate(kinds.values()):
+            paths.append(tmp_path / f"{number}{suffix}")
+            paths[-1].write_bytes(make(tmp_path / "ran"))
+    for number, make in enumerate(SAFETENSORS.values()):
+        paths.append(tmp_path / f"{number}.safetensors")
+        paths[-1].write_bytes(make())
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    assert len(done.stdout.splitlines()) == len(paths) >= 100
+    for line in done.stdout.splitlines():
+        assert float(line.split()[-1]) < 200, line
+
+
+def test_what_trainings_leave_beside_the_weights_is_no_harm(tmp_path):
+    network = build_network("r2plus1d", 10, num_classes=3, width=2)
+    optimizer = torch.optim.AdamW(network.parameters())
+    network(torch.zeros(2, 3, 2, 16, 16)).sum().backward()
+    optimizer.step()
+    arguments = argparse.Namespace(lr=0.1, milestones=(10, 20), classes={"a": 1})
+    content = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "args": arguments}
+    for form, options in (("new", {}), ("old", LEGACY)):
+        path = tmp_path / f"{form}.pth"
+        path.write_bytes(torch_file({**content, "epoch": 3, "parameter": network.fc.weight}, **options))
+        read = pickles.read_torch(path)
+        for name, tensor in network.state_dict().items():
+            torch.testing.assert_close(read[name], tensor)
 
 
 def safetensors_file(header, data=b"", *, length=None):
@@ -201,7 +355,8 @@ def with_card(**changes):
     """A safetensors file whose card lies about the network."""
     _, report = checkpoints.load("r2plus1d_10_figures")
     card = json.loads(report.card.to_json())
-    card["network"] |= changes
+    for section, values in changes.items():
+        card[section] = values if section == "classes" else card[section] | values
     header = {"__metadata__": {METADATA_KEY: json.dumps(card)}, "stem.0.weight": tensor(0, 4)}
     return safetensors_file(header, b"\0" * 4)
 
@@ -220,11 +375,15 @@ SAFETENSORS = {
     "card nested without end": lambda: safetensors_file(
         {"__metadata__": {METADATA_KEY: "[" * 100_000}}
     ),
-    "card of a huge network": lambda: with_card(width=10**7),
-    "card of another network": lambda: with_card(name="r3d"),
-    "card of an unknown network": lambda: with_card(name="r4d"),
-    "card with words for numbers": lambda: with_card(depth="deep", width="wide"),
-    "card with a list for a number": lambda: with_card(num_classes=[1]),
+    "card of a huge network": lambda: with_card(network=dict(width=10**7)),
+    "card of another network": lambda: with_card(network=dict(name="r3d")),
+    "card of an unknown network": lambda: with_card(network=dict(name="r4d")),
+    "card with words for numbers": lambda: with_card(network=dict(depth="deep", width="wide")),
+    "card of endless clips": lambda: with_card(clips=dict(clip_len=10**9)),
+    "card of endless frames": lambda: with_card(clips=dict(resize=[10**9, 10**9], crop=10**8)),
+    "card of long names": lambda: with_card(classes=["x" * 20_000] * 12),
+    "card of numbers for names": lambda: with_card(classes=[*range(12)]),
+    "card with a list for a number": lambda: with_card(network=dict(num_classes=[1])),
 }
 
 
@@ -237,10 +396,8 @@ def test_lying_safetensors(tmp_path, kind):
 
 def test_there_are_enough_and_harmless_ones_still_load(tmp_path):
     assert len(PICKLES) + len(TORCH_FILES) + len(SAFETENSORS) >= 30
-    from r21d_lib.checkpoints.formats.pickles import read_caffe2
-
     (tmp_path / "good.pkl").write_bytes(WHOLE)
-    np.testing.assert_array_equal(read_caffe2(tmp_path / "good.pkl")["conv1_w"], VALUES)
+    np.testing.assert_array_equal(pickles.read_caffe2(tmp_path / "good.pkl")["conv1_w"], VALUES)
 
 
 def test_the_witness_would_be_seen(tmp_path):
@@ -249,3 +406,66 @@ def test_the_witness_would_be_seen(tmp_path):
         witness = tmp_path / kind.replace(" ", "_")
         pickle.loads(PICKLES[kind](witness))
         assert witness.exists(), kind
+
+
+def damaged(content, draw):
+    """A file's bytes with a few changed, repeated or missing."""
+    for _ in range(draw.randint(1, 4)):
+        start, length = draw.randrange(len(content) or 1), draw.randint(1, 8)
+        part = content[start : start + length]
+        changed = draw.choice((b"", part * 2, draw.randbytes(length), content[:length]))
+        content = content[:start] + changed + content[start + length :]
+    return content
+
+
+def fuzz(folder, seconds, tries):
+    """Load damaged files of every foreign form: none may raise anything but a refusal in one line."""
+    small = {"blobs": {name: VALUES for name in ("conv1_w", "conv1_b", "comp_0_spatbn_1_s")}}
+    network = build_network("r2plus1d", 10, num_classes=3, width=2)
+    forms = {
+        ".pkl": [WHOLE, pickle.dumps(small, 2), *(make("ran") for make in PICKLES.values())],
+        ".pth": [torch_file(network.state_dict()), torch_file(network.state_dict(), **LEGACY)],
+        ".safetensors": [safetensors.torch.save(dict(network.state_dict()))],
+    }
+    draw, end, made = random.Random(0), time.monotonic() + seconds, 0
+    while made < tries and time.monotonic() < end:
+        suffix = draw.choice(list(forms))
+        content = draw.choice([one for one in forms[suffix] if len(one) < 10**6])
+        if not content:
+            continue
+        path = folder / f"weights{suffix}"
+        path.write_bytes(damaged(content, draw))
+        started = time.process_time()
+        with contextlib.suppress(R21DError):
+            checkpoints.load(path)
+        assert time.process_time() - started < 2, path.read_bytes()[:200]
+        made += 1
+    return made
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_foreign_files_are_refused_or_loaded(tmp_path):
+    assert fuzz(tmp_path, seconds=60, tries=150) == 150
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_half_a_minute_of_damaged_foreign_files(tmp_path):
+    assert fuzz(tmp_path, seconds=30, tries=10**6) > 150
+
+
+def test_a_dict_that_holds_itself_ends(tmp_path):
+    found: dict[str, object] = {"epoch": 3}
+    found["model"] = found
+    torch.save(found, tmp_path / "endless.pth")
+    with pytest.raises(R21DError, match="is not a tensor"):
+        checkpoints.load(tmp_path / "endless.pth")
+
+
+def test_a_backbone_whose_norm_has_no_axis_is_refused(tmp_path):
+    state = build_network("r3d", 10, num_classes=2, width=4).state_dict()
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    state["layer4.0.conv2.1.weight"] = torch.tensor(1.0)
+    torch.save(state, tmp_path / "scalar.pth")
+    with pytest.raises(R21DError, match="has shape"):
+        checkpoints.load(tmp_path / "scalar.pth", classes=("a", "b"), replace_head=True)

@@ -7,7 +7,8 @@ import pytest
 
 from r21d_lib.data import action_figures, video
 from r21d_lib.data.action_figures import generation
-from r21d_lib.data.action_figures.actions import MOTION_PAIRS, RUNG, SOURCE_ACTIONS, TARGET_ACTIONS
+from r21d_lib.data.action_figures.actions import MOTION_PAIRS, SOURCE_ACTIONS, TARGET_ACTIONS
+from r21d_lib.data.action_figures.moments import RUNG
 from r21d_lib.data.action_figures.skeleton import Body, joints
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.files import sha256

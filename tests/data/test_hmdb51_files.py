@@ -1,10 +1,13 @@
 """HMDB51's files: out of archives and folders, safely, again after a stop; and their check."""
 
+import dataclasses
+import io
 import os
 import re
 import shutil
 import stat
 import struct
+import tarfile
 import zipfile
 import zlib
 
@@ -43,8 +46,6 @@ def rar(files):
 
 
 def zipped(files):
-    import io
-
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, content in files.items():
@@ -54,6 +55,16 @@ def zipped(files):
 
 def of_class(name):
     return {f"{name}/{clip}": f"{name} {clip}".encode() for clip in NAMES}
+
+
+def tarred(files, mode="w"):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
 
 
 CLASSES = ("climb", "climb_stairs", "wave")
@@ -81,7 +92,7 @@ def sources(tmp_path, kind):
             (place / "hmdb51_org" / key).write_bytes(content)
         (place / "hmdb51_org" / "wave" / "._hidden.avi").write_bytes(b"of macOS")
         return place
-    make = {"rars": rar, "zips": zipped}[pack]
+    make = {"rars": rar, "zips": zipped, "tars": tarred}[pack]
     suffix = pack[:-1]
     members = {f"{name}.{suffix}": make(of_class(name)) for name in CLASSES}
     if outer == "folder":
@@ -89,7 +100,8 @@ def sources(tmp_path, kind):
             (place / name).write_bytes(content)
         return place
     path = place / f"hmdb51_org.{outer}"
-    path.write_bytes({"rar": rar, "zip": zipped}[outer](members))
+    forms = {"rar": rar, "zip": zipped, "tar": tarred, "tar.gz": lambda f: tarred(f, "w:gz")}
+    path.write_bytes(forms[outer](members))
     return path
 
 
@@ -99,6 +111,9 @@ def sources(tmp_path, kind):
         "folders",
         "zips in folder",
         "zips in zip",
+        "tars in folder",
+        "zips in tar",
+        "tars in tar.gz",
         *(
             pytest.param(kind, marks=needs_rar_reader)
             for kind in ("rars in folder", "rars in rar", "rars in zip")
@@ -163,6 +178,27 @@ def test_links_in_archives_are_refused(tmp_path):
         hmdb51.prepare_files(tmp_path / "source", tmp_path / "to", progress=False)
 
 
+@needs_rar_reader
+def test_rights_and_kinds_of_an_archives_entries_are_not_taken(tmp_path):
+    """A .rar is opened by a program that goes by its content: here a tar."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for kind, message in ((tarfile.REGTYPE, None), (tarfile.FIFOTYPE, "is no plain file")):
+        with tarfile.open(source / "wave.rar", "w") as archive:
+            entry = tarfile.TarInfo("wave/a.avi")
+            entry.type, entry.mode = kind, 0o6777
+            entry.size = 1 if kind == tarfile.REGTYPE else 0
+            archive.addfile(entry, io.BytesIO(b"x"))
+        to = tmp_path / f"to {kind!r}"
+        if message:
+            with pytest.raises(DatasetError, match=message):
+                hmdb51.prepare_files(source, to, progress=False)
+            assert tree(to) == {}
+        else:
+            hmdb51.prepare_files(source, to, progress=False)
+            assert stat.S_IMODE((to / "wave" / "a.avi").stat().st_mode) == 0o644
+
+
 @pytest.mark.parametrize("suffix", ["zip", pytest.param("rar", marks=needs_rar_reader)])
 def test_damaged_archives_are_named(tmp_path, suffix):
     (tmp_path / "source").mkdir()
@@ -185,7 +221,7 @@ def test_a_missing_program_is_named(tmp_path, monkeypatch):
     [
         (lambda p: None, "no HMDB51 at"),
         (lambda p: p.mkdir(), "holds none of HMDB51's classes"),
-        (lambda p: p.write_text("x"), "neither a folder nor a .rar or .zip"),
+        (lambda p: p.write_text("x"), "neither a folder nor an archive"),
         (lambda p: (p / "wave").mkdir(parents=True), "holds no .avi file"),
     ],
 )
@@ -277,7 +313,7 @@ def test_the_commands(tmp_path, complete):
     source = sources(tmp_path, "folders")
     done = run(app, ["prepare", "hmdb51", str(source), "--to", str(tmp_path / "to")])
     assert done.exit_code == 0
-    assert "3 classes were added" in done.output
+    assert "3 classes with 6 clips were made" in done.output
     done = run(app, ["doctor", "hmdb51", str(tmp_path / "to"), "--no-decode"])
     assert done.exit_code == 1
     assert "48 of 51 class folders are missing" in done.output
@@ -286,3 +322,149 @@ def test_the_commands(tmp_path, complete):
     assert "holds all of HMDB51's three splits (not decoded)" in done.output
     for command in (["prepare", "ucf101", "x"], ["doctor", "hmdb51", str(tmp_path / "nowhere")]):
         assert run(app, command).exception is not None
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "test", "other")])
+def test_a_class_in_several_folders_is_gathered(tmp_path, parts):
+    for number, part in enumerate(parts):
+        file = tmp_path / "source" / part / "wave" / f"{number}.avi"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x")
+    assert hmdb51.prepare_files(tmp_path / "source", tmp_path / "to", progress=False) == ["wave"]
+    assert len(list((tmp_path / "to" / "wave").iterdir())) == len(parts)
+    assert hmdb51.prepare_files(tmp_path / "source", tmp_path / "to", progress=False) == []
+
+
+def test_what_came_later_is_added_to_a_class(tmp_path):
+    for part in ("first", "second"):
+        file = tmp_path / part / "wave" / f"{part}.avi"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(part.encode())
+    for part in ("first", "second"):
+        assert hmdb51.prepare_files(tmp_path / part, tmp_path / "to", progress=False) == ["wave"]
+    there = {file.name: file.read_text() for file in (tmp_path / "to" / "wave").iterdir()}
+    assert there == {"first.avi": "first", "second.avi": "second"}
+
+
+def test_what_a_class_folder_holds_stays_when_clips_are_added(tmp_path):
+    mine, source = tmp_path / "to" / "wave", tmp_path / "source" / "wave"
+    (mine / "sub").mkdir(parents=True)
+    source.mkdir(parents=True)
+    for name in ("notes.txt", "a.avi", "sub/b.avi", "._a.avi"):
+        (mine / name).write_text("mine")
+    before = tree(mine)
+    for name in ("a.avi", "b.avi", "c.avi"):
+        (source / name).write_text("other")
+    assert hmdb51.prepare_files(tmp_path / "source", tmp_path / "to", progress=False) == ["wave"]
+    assert tree(mine) == {**before, "c.avi": b"other"}
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["wave"]
+
+
+@pytest.mark.parametrize("kind", ["relative", "absolute", "link to a link"])
+def test_links_are_followed_to_their_files(tmp_path, kind):
+    store, source = tmp_path / "source" / ".store", tmp_path / "source" / "wave"
+    store.mkdir(parents=True)
+    source.mkdir()
+    (store / "blob").write_bytes(b"frames")
+    (store / "two").symlink_to("blob")
+    targets = {
+        "relative": "../.store/blob",
+        "absolute": store / "blob",
+        "link to a link": "../.store/two",
+    }
+    (source / "a.avi").symlink_to(targets[kind])
+    hmdb51.prepare_files(tmp_path / "source", tmp_path / "elsewhere" / "to", progress=False)
+    made = tmp_path / "elsewhere" / "to" / "wave" / "a.avi"
+    assert not made.is_symlink()
+    assert made.read_bytes() == b"frames"
+
+
+def test_the_doctor_tells_links_that_lead_nowhere(copied):
+    name = next(iter(sorted(p for p in copied.rglob("*.avi"))))
+    name.unlink()
+    name.symlink_to("../nowhere.avi")
+    told = " ".join(wrong(hmdb51.examine(copied, decode=False)))
+    assert "is a link to a file that is not there" in told
+
+
+def official(count):
+    """The first clips of the official lists, each with a content of its own: {class/name: bytes}."""
+    return {name: name.encode() for name in sorted(hmdb51.known_names())[:count]}
+
+
+def rows(files):
+    import pyarrow
+
+    videos = [{"bytes": data, "path": name.rpartition("/")[2]} for name, data in files.items()]
+    return pyarrow.table({"video": videos, "label": [0] * len(files)})
+
+
+@pytest.mark.parametrize("kind", ["folders in shards", "names in shards", "parquet", "loose files"])
+def test_forms_of_the_hub_give_the_official_names(tmp_path, kind):
+    files, source = official(150), tmp_path / "source"
+    source.mkdir()
+    flat = {name.rpartition("/")[2]: data for name, data in files.items()}
+    for number in range(3):
+        of_shard = dict(list((files if "folders" in kind else flat).items())[number::3])
+        if "shards" in kind:
+            (source / f"shard-{number:05}.tar").write_bytes(tarred(of_shard))
+        elif kind == "parquet":
+            import pyarrow.parquet
+
+            table = rows(dict(list(files.items())[number::3]))
+            (source / "data").mkdir(exist_ok=True)
+            pyarrow.parquet.write_table(table, source / "data" / f"test-{number}-of-3.parquet")
+        else:
+            for name, data in of_shard.items():
+                (source / name).write_bytes(data)
+    hmdb51.prepare_files(source, tmp_path / "to", progress=False)
+    assert tree(tmp_path / "to") == files
+    assert hmdb51.prepare_files(source, tmp_path / "to", progress=False) == []
+
+
+def test_a_table_without_names_is_refused(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"video": [{"bytes": b"x", "path": None}], "label": [0]})
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(DatasetError, match="does not say the videos' names"):
+        hmdb51.prepare_files(tmp_path / "rows.parquet", tmp_path / "to", progress=False)
+
+
+@pytest.mark.parametrize("kind", ["a link", "a device"])
+def test_entries_of_a_tar_that_are_no_files_are_refused(tmp_path, kind):
+    entry = tarfile.TarInfo("climb/a.avi")
+    entry.type = tarfile.SYMTYPE if kind == "a link" else tarfile.CHRTYPE
+    entry.linkname = "/etc/passwd"
+    with tarfile.open(tmp_path / "hmdb51.tar", "w") as archive:
+        archive.addfile(entry)
+    with pytest.raises(DatasetError, match="is no plain file"):
+        hmdb51.prepare_files(tmp_path / "hmdb51.tar", tmp_path / "to", progress=False)
+
+
+@needs_rar_reader
+def test_a_program_that_cannot_read_rar_gives_way_to_the_next(tmp_path, monkeypatch):
+    broken = tmp_path / "bin" / "bsdtar"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho 'Unsupported Method' >&2\nexit 2\n")
+    broken.chmod(0o755)
+    real = next(tool for tool in archives._TOOLS if shutil.which(tool.program))
+    first = dataclasses.replace(real, program=str(broken), list_command=(str(broken), "-tf"))
+    monkeypatch.setattr(archives, "_TOOLS", (first, *archives._TOOLS))
+    (tmp_path / "hmdb51_org.rar").write_bytes(rar({f"{n}.rar": rar(of_class(n)) for n in CLASSES}))
+    hmdb51.prepare_files(tmp_path / "hmdb51_org.rar", tmp_path / "to", progress=False)
+    assert tree(tmp_path / "to") == EXPECTED
+
+
+@pytest.mark.timeout(30)
+def test_links_to_folders_above_end(tmp_path):
+    source = tmp_path / "source"
+    for name in ("one", "two"):
+        (source / name).mkdir(parents=True)
+        for link in ("up", "over"):
+            (source / name / link).symlink_to(source, target_is_directory=True)
+    (source / "wave").mkdir()
+    (source / "wave" / "a.avi").write_bytes(b"x")
+    assert hmdb51.prepare_files(source, tmp_path / "to", progress=False) == ["wave"]
+    assert len(list((tmp_path / "to" / "wave").iterdir())) == 1

@@ -13,7 +13,7 @@ from r21d_lib.data.clips import ClipSettings, dense_starts, three_crops, to_netw
 from r21d_lib.data.hmdb51 import official
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.evaluation.protocol import score_videos
-from r21d_lib.evaluation.scores import Scores
+from r21d_lib.evaluation.scores import Scores, with_clips
 from r21d_lib.models.networks import build_network
 
 CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
@@ -101,13 +101,10 @@ def test_scores_keep_the_groups_of_their_list(network, videos, tmp_path):
     assert again.groups == videos.videos.names
 
 
-def test_scores_of_before_take_the_groups_from_the_names(scores, tmp_path):
+def test_groups_are_taken_from_the_names_where_none_are_given(scores):
     names = ("run/Film_run_f_nm_np1_fr_med_0.avi", "run/v_run_g07_c01.avi", "a/own.mp4")
     scores = dataclasses.replace(scores, names=names, groups=())
-    scores.save(tmp_path / "new.npz")
-    with np.load(tmp_path / "new.npz") as file:
-        np.savez(tmp_path / "old.npz", **{k: v for k, v in file.items() if k != "groups"})
-    assert Scores.load(tmp_path / "old.npz").groups == ("Film", "run_g07", "a/own.mp4")
+    assert scores.groups == ("Film", "run_g07", "a/own.mp4")
 
 
 def test_files_that_are_no_scores(tmp_path):
@@ -244,3 +241,37 @@ def test_a_list_of_another_size_is_not_scored_as_hmdb51(tmp_path, monkeypatch):
     monkeypatch.setattr(official, "FOLDER", tmp_path)
     with pytest.raises(DatasetError, match="29 test videos of wave, HMDB51 has 30"):
         hmdb51.load(tmp_path, split=2, part="test")
+
+
+def test_what_was_said_of_each_video_agrees_with_the_accuracies():
+    random = np.random.default_rng(0)
+    scores = Scores(
+        tuple(f"a/film{i // 2}_a_f_cm_np1_fr_goo_{i}.avi" for i in range(20)),
+        random.integers(0, 3, 20),
+        ("a", "b", "c"),
+        random.dirichlet(np.ones(3), (20, 4)).astype(np.float16),
+    )
+    table = evaluation.per_video(scores)
+    assert table["right"].mean() == pytest.approx(evaluation.video_accuracy(scores))
+    assert (table["said"] == table["class"]).equals(table["right"])
+    assert table.groupby("class")["right"].mean().to_dict() == pytest.approx(
+        {row["class"]: row["accuracy"] for _, row in evaluation.per_class(scores).iterrows()}
+    )
+    assert tuple(table["group"]) == scores.groups
+
+
+def test_fewer_clips_are_spread_over_those_that_there_are():
+    rng = np.random.default_rng(0)
+    kept = rng.random((6, 10, 3)).astype(np.float16)
+    kept[5, 1:] = np.nan  # a short video has one clip
+    scores = Scores(tuple("abcdef"), np.zeros(6, np.int64), ("x", "y", "z"), kept)
+    assert np.array_equal(with_clips(scores, 10).probabilities, kept, equal_nan=True)
+    one = with_clips(scores, 1).probabilities
+    assert np.array_equal(one[:5, 0], kept[:5, 4])
+    assert np.array_equal(one[5, 0], kept[5, 0])
+    for count in range(1, 11):
+        fewer = with_clips(scores, count).probabilities
+        assert all(clip.tolist() in kept[0].tolist() for clip in fewer[0])
+        assert len(fewer[0]) <= count
+    with pytest.raises(SettingsError, match="there are 10 clips a video: choose 1 to 10, not 11"):
+        with_clips(scores, 11)

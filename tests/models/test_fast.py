@@ -1,6 +1,11 @@
-"""The fast copy of a network: the same logits for all twelve, and how its precision is chosen."""
+"""The fast copy of a network: the same logits for all twelve, how precision and engine are chosen."""
 
 import copy
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +13,18 @@ from torch import nn
 
 from r21d_lib.errors import SettingsError
 from r21d_lib.models import fast as inference
+from r21d_lib.models import folded, openvino_layers
 from r21d_lib.models.fast import optimized
 from r21d_lib.models.networks import NETWORK_NAMES, VideoResNet, build_network
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="OpenVINO, the extra [fast], is not installed"
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_measured(monkeypatch, tmp_path):
+    monkeypatch.setenv("R21D_CACHE", str(tmp_path / "cache"))
 
 
 def trained_like(network: VideoResNet) -> VideoResNet:
@@ -64,14 +79,14 @@ def test_without_fused_layers_the_logits_are_the_same(monkeypatch):
     network = trained_like(build_network("r2plus1d", 10, num_classes=5, width=4, seed=0))
     clips = torch.randn(2, 3, 4, 24, 24)
     wanted = optimized(network, precision="float32")(clips)
-    monkeypatch.setattr(inference, "_has_fused_layers", lambda dtype: False)
+    monkeypatch.setattr(folded, "_has_fused_layers", lambda dtype: False)
     plain = optimized(network, precision="float32")
     torch.testing.assert_close(plain(clips), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_this_torch_has_fused_layers():
     """Or the fast path is not one: look for what became of oneDNN's operations."""
-    assert inference._has_fused_layers(torch.float32) == torch.backends.mkldnn.is_available()
+    assert folded._has_fused_layers(torch.float32) == torch.backends.mkldnn.is_available()
 
 
 def test_clips_that_do_not_fit_are_named():
@@ -91,7 +106,7 @@ def test_a_batch_goes_through_in_parts_that_fit(name, depth, pool1, monkeypatch)
     fast = optimized(network, precision="float32")
     sizes = []
     for layer in fast.modules():
-        if isinstance(layer, inference._Convolution):
+        if isinstance(layer, folded.FoldedConvolution):
             layer.register_forward_hook(
                 lambda _layer, _given, maps: sizes.append((len(maps), maps.nbytes // max(1, len(maps))))
             )
@@ -144,9 +159,157 @@ def test_bfloat16_must_keep_the_best_class(monkeypatch):
 
 
 def test_the_gain_is_measured_where_there_are_units(monkeypatch):
-    inference.bfloat16_gain.cache_clear()
     monkeypatch.setattr(inference, "has_bfloat16", lambda device_type: True)
     gain = inference.bfloat16_gain("cpu")
     assert gain > 0
     assert inference.bfloat16_gain("cpu") == gain
-    inference.bfloat16_gain.cache_clear()
+
+
+@needs_openvino
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+@pytest.mark.parametrize(("depth", "pool1"), [(10, "none"), (50, "space"), (18, "space-time")])
+def test_openvino_gives_the_networks_logits(name, depth, pool1):
+    network = trained_like(
+        build_network(name, depth, num_classes=7, width=4, clip_len=5, pool1=pool1, seed=0)
+    )
+    fast = optimized(network, precision="float32", engine="openvino")
+    assert fast.choice.engine == "openvino"
+    shapes = [(2, 3, 5, 24, 32)] if name == "r2d" else [(2, 3, 5, 24, 32), (3, 3, 8, 17, 17)]
+    for shape in shapes:
+        clips = torch.randn(shape)
+        with torch.inference_mode():
+            wanted = network(clips)
+            torch.testing.assert_close(fast(clips), wanted, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(fast(clips[:0]), wanted[:0])
+
+
+@needs_openvino
+def test_openvino_is_imported_without_the_package_that_reports_it():
+    code = (
+        "import sys\n"
+        "from r21d_lib.models.fast import optimized\n"
+        "from r21d_lib.models.networks import build_network\n"
+        "network = build_network('r3d', 10, num_classes=5, width=4)\n"
+        "assert not any(name.startswith('openvino') for name in sys.modules)\n"
+        "optimized(network, engine='openvino', precision='float32')\n"
+        "assert 'openvino' in sys.modules and 'openvino_telemetry' not in sys.modules\n"
+        "import openvino.tools.ovc as ovc\n"
+        "assert 'telemetry_stub' in type(ovc.telemetry).__module__, type(ovc.telemetry)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@needs_openvino
+@pytest.mark.parametrize(("gain", "engine"), [(1.2, "openvino"), (0.8, "torch")])
+def test_the_faster_engine_is_taken_and_said(gain, engine, monkeypatch):
+    monkeypatch.delenv(inference.ENGINE_VARIABLE, raising=False)
+    monkeypatch.setattr(inference, "bfloat16_gain", lambda device_type: 0.0)
+    monkeypatch.setattr(inference, "_times_faster", lambda *_, **__: gain)
+    network = trained_like(build_network("r2plus1d", 10, num_classes=5, width=4, seed=0))
+    fast = optimized(network, engine="auto")
+    assert fast.choice.engine == engine
+    assert f"OpenVINO is {gain:.2f} times as fast as torch" in str(fast.choice)
+    clips = torch.randn(2, 3, 4, 24, 24)
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(clips), network(clips), atol=1e-4, rtol=1e-4)
+
+
+@needs_openvino
+def test_openvino_takes_flow(monkeypatch):
+    monkeypatch.delenv(inference.ENGINE_VARIABLE, raising=False)
+    monkeypatch.setattr(inference, "_times_faster", lambda *_, **__: 2.0)
+    network = trained_like(build_network("r2plus1d", 10, num_classes=5, width=4, in_channels=2, seed=0))
+    fast = optimized(network, precision="float32", engine="auto")
+    assert fast.choice.engine == "openvino"
+    clips = torch.randn(2, 2, 4, 24, 24)
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(clips), network(clips), atol=1e-4, rtol=1e-4)
+
+
+@needs_openvino
+def test_an_engine_that_disagrees_is_not_taken(monkeypatch):
+    monkeypatch.delenv(inference.ENGINE_VARIABLE, raising=False)
+    monkeypatch.setattr(inference, "_times_faster", lambda *_, **__: 9.0)
+    network = trained_like(build_network("r3d", 10, num_classes=5, width=4, seed=0))
+    shown = openvino_layers.OpenVinoLayers.forward
+    monkeypatch.setattr(
+        openvino_layers.OpenVinoLayers, "forward", lambda self, clips: shown(self, clips) * 1.01
+    )
+    assert optimized(network, precision="float32", engine="auto").choice.engine == "torch"
+
+
+@needs_openvino
+@pytest.mark.parametrize(("gain", "engine"), [(1.2, "openvino"), (0.8, "torch")])
+def test_what_was_measured_is_not_built_again(gain, engine, monkeypatch):
+    """Speeds hold for all weights of these settings; agreement is looked at for each network's own."""
+    monkeypatch.delenv(inference.ENGINE_VARIABLE, raising=False)
+    monkeypatch.setattr(inference, "bfloat16_gain", lambda device_type: 2.0)
+    monkeypatch.setattr(inference, "_times_faster", lambda *_, **__: gain)
+    network = trained_like(build_network("r2plus1d", 10, num_classes=5, width=4, seed=0))
+    network.fc.bias.data.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, 9.0]))  # bfloat16 keeps its classes
+    clips = torch.randn(2, 3, 4, 24, 24)
+    built = []
+    make = inference.FastNetwork.__init__
+
+    def noted(self, network, choice):
+        built.append((choice.precision, choice.engine))
+        make(self, network, choice)
+
+    monkeypatch.setattr(inference.FastNetwork, "__init__", noted)
+    first = optimized(network, engine="auto")
+    pair = [("bfloat16", "torch"), ("bfloat16", "openvino")]
+    assert built == [*pair, ("float32", "torch")]
+    built.clear()
+    again = optimized(network, engine="auto")
+    assert built == [("bfloat16", engine)]
+    assert again.choice == first.choice
+    assert torch.equal(again(clips), first(clips))
+    built.clear()
+    network.fc.weight.data.mul_(1.01)
+    other = optimized(network, engine="auto")
+    assert built == [("bfloat16", engine), ("float32", "torch")]
+    assert other.choice.largest_error != first.choice.largest_error
+
+
+@needs_openvino
+def test_an_engine_is_compared_anew_for_other_weights(monkeypatch):
+    monkeypatch.delenv(inference.ENGINE_VARIABLE, raising=False)
+    monkeypatch.setattr(inference, "_times_faster", lambda *_, **__: 9.0)
+    network = trained_like(build_network("r3d", 10, num_classes=5, width=4, seed=0))
+    assert optimized(network, precision="float32", engine="auto").choice.engine == "openvino"
+    shown = openvino_layers.OpenVinoLayers.forward
+    monkeypatch.setattr(
+        openvino_layers.OpenVinoLayers, "forward", lambda self, clips: shown(self, clips) * 1.01
+    )
+    network.fc.bias.data.add_(1)
+    choice = optimized(network, precision="float32", engine="auto").choice
+    assert choice.engine == "torch"
+    assert "its answers are" in choice.reason
+
+
+@needs_openvino
+def test_the_engine_is_really_timed(monkeypatch):
+    monkeypatch.delenv(inference.ENGINE_VARIABLE, raising=False)
+    network = build_network("r3d", 10, num_classes=5, width=4, seed=0).eval()
+    assert "times as fast as torch" in str(optimized(network, engine="auto").choice)
+
+
+def test_reproduced_numbers_are_torchs(monkeypatch):
+    """The notebooks' evaluation never asks for another engine, and their recogniser may not."""
+    network = build_network("r3d", 10, num_classes=5, width=4, seed=0).eval()
+    assert optimized(network).choice.engine == "torch"
+    monkeypatch.setenv(inference.ENGINE_VARIABLE, "torch")
+    assert not inference.has_openvino()
+    assert optimized(network, engine="auto").choice.engine == "torch"
+
+
+def test_an_instruction_set_that_is_ruled_out_has_no_bfloat16():
+    code = "from r21d_lib.models.fast import has_bfloat16; print(has_bfloat16('cpu'))"
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "avx2"}
+    words = Path("/proc/cpuinfo")
+    if not words.is_file() or "avx512" not in words.read_text(encoding="utf-8"):
+        pytest.skip("no processor with AVX-512")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "False"

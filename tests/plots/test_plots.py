@@ -1,21 +1,26 @@
 """Figures show what they are given, and widgets redraw them."""
 
+import base64
 import io
+import subprocess
 import sys
 
-import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bs4 import BeautifulSoup
+from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
 from r21d_lib import plots
+from r21d_lib.data.clips import ClipSettings
 from r21d_lib.evaluation.inspection import sort_temporal_kernels
-from r21d_lib.evaluation.scores import Scores, confusion, per_class
-from r21d_lib.plots import widgets
+from r21d_lib.evaluation.scores import Scores, confusion, per_class, per_class_counts
+from r21d_lib.plots import tensorboard, widgets
 from r21d_lib.suite import pictures as gallery
 from r21d_lib.suite.statistics import Study
+from r21d_lib.training import EpochReport
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +43,13 @@ def test_every_figure_can_be_drawn(scores, tmp_path):
         plots.training_curves({"one": history, "two": history.assign(validation_accuracy=0.3)}),
         plots.per_class_accuracy(table, sort="class", highlight="b"),
         plots.accuracy_bars({"finetuned": (0.9, 0.85, 0.93, 30), "scratch": (0.5, 0.4, 0.6, 30)}),
+        plots.printed_streams(
+            pd.DataFrame(
+                [("table 1", "A", "net", "nothing", 8, 70.0, 60.0, 72.0)],
+                columns=["where", "data", "network", "pretrained", "frames", "rgb", "flow", "both"],
+            ),
+            {"A": "ours"},
+        ),
         plots.confusion_matrix(confusion(scores), scores.classes),
         plots.confusion_matrix(np.eye(51, dtype=int), [f"class {i}" for i in range(51)]),
         plots.video_scores(scores.probabilities[0], scores.classes, 0),
@@ -136,7 +148,7 @@ def test_mistakes_open_the_videos_behind_a_cell(scores, monkeypatch):
     best = scores.video_probabilities.argmax(1)
     assert asked, "the scores of the fixture hold no mistake"
     assert all(best[number] != scores.labels[number] for number in asked)
-    menu = displayed[-1].children[0]
+    menu = displayed[0].widget.children[0]
     assert "taken for" in menu.value
     counts = [int(option.rpartition("(")[2].rstrip(")")) for option in menu.options]
     assert counts == sorted(counts, reverse=True)
@@ -158,26 +170,51 @@ def shown(monkeypatch, call):
     return displayed
 
 
-def test_the_slider_changes_the_picture_and_a_plain_figure_comes_first(monkeypatch):
+def image_in(place):
+    """Return the one picture of a widget's HTML."""
+    (image,) = BeautifulSoup(place.value, "html.parser").find_all("img")
+    return image
+
+
+def test_the_slider_changes_the_one_picture_and_its_text(monkeypatch):
     frames = np.random.default_rng(0).integers(0, 255, (6, 12, 16, 3), np.uint8)
-    figure, box = shown(monkeypatch, lambda: widgets.frame_slider(frames, title="x"))
-    assert isinstance(figure, plots.Figure)
-    assert isinstance(box.children[1], ipywidgets.Image)
-    slider, picture = box.children
-    before = picture.value
-    slider.value = 3
-    assert picture.value != before
+    (output,) = shown(monkeypatch, lambda: widgets.frame_slider(frames, title='a "clip" <1>'))
+    slider, place = output.widget.children
+    before = image_in(place)
+    assert widgets.FIGURE_CLASS in before["class"]
     assert widgets.SLIDER_CLASS in slider._dom_classes
-    assert widgets.FIGURE_CLASS in picture._dom_classes
+    assert before["alt"] == output.figure.alt
+    assert 'a "clip" <1>' in before["alt"]
+    slider.value = 3
+    after = image_in(place)
+    assert after["src"] != before["src"]
+    assert "frame 3" in after["alt"]
+    assert "frame 3" not in before["alt"]
+    picture = Image.open(io.BytesIO(base64.b64decode(after["src"].partition("base64,")[2])))
+    assert picture.size == (int(after["width"]), int(after["height"]))
+
+
+def test_one_output_holds_the_widget_and_the_figure_that_stands_for_it(monkeypatch):
+    frames = np.zeros((6, 12, 16, 3), np.uint8)
+    (output,) = shown(monkeypatch, lambda: widgets.frame_slider(frames))
+    data, metadata = InteractiveShell.instance().display_formatter.format(output)
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == output.widget.model_id
+    kind = f"image/{output.figure.format}"
+    stored = Image.open(io.BytesIO(base64.b64decode(data[kind])))
+    assert f"image/{stored.format.lower()}" == kind
+    assert stored.size[0] == int(image_in(output.widget.children[1])["width"])
+    assert metadata[kind]["alt"] == output.figure.alt
+    assert " at 0x" not in data["text/plain"], "a published notebook would change with each run"
 
 
 def test_the_explorer_follows_the_chosen_class(monkeypatch, scores):
     rng = np.random.default_rng(1)
     videos = rng.integers(0, 255, (20, 9, 12, 16, 3), np.uint8)
-    *figures, box = shown(monkeypatch, lambda: widgets.class_explorer(scores, lambda i: videos[i]))
-    assert len(figures) == 3
-    assert all(isinstance(figure, plots.Figure) for figure in figures)
-    action, _, _, *pictures = box.children
+    outputs = shown(monkeypatch, lambda: widgets.class_explorer(scores, lambda i: videos[i]))
+    assert len(outputs) == 3
+    assert all(isinstance(output.figure, plots.Figure) for output in outputs)
+    action, _, _, first = outputs[0].widget.children
+    pictures = [first, *(output.widget for output in outputs[1:])]
     worst = per_class(scores).sort_values("accuracy")["class"].iloc[0]
     assert action.value == worst
     before = [picture.value for picture in pictures]
@@ -191,3 +228,94 @@ def test_without_ipywidgets_the_figure_is_still_there(monkeypatch, capsys):
     (figure,) = shown(monkeypatch, lambda: widgets.frame_slider(frames))
     assert isinstance(figure, plots.Figure)
     assert "Install ipywidgets" in capsys.readouterr().out
+
+
+NAMES = ["win_$5_or_$10", "$\\frac{", "two\nlines", "x" * 5000, "\x1b[31mred", "plain"]
+
+
+def report_of(classes, writer):
+    """An epoch's report of a training on so many classes."""
+    count = len(classes)
+    confusion_of = np.eye(count, dtype=np.int64)
+    inputs, clips = torch.zeros(2, 3, 4, 16, 16), ClipSettings(clip_len=4, resize=(16, 16), crop=16)
+    return EpochReport(1, tuple(classes), confusion_of, inputs, clips, None, writer)
+
+
+def test_class_names_are_drawn_letter_for_letter():
+    matrix = plots.confusion_matrix(np.eye(len(NAMES), dtype=np.int64), NAMES)
+    table = plots.per_class_accuracy(per_class_counts(np.eye(len(NAMES), dtype=np.int64), NAMES))
+    strip = plots.video_scores(np.eye(len(NAMES), dtype=np.float16), NAMES, 0, title="$1 to $2.avi")
+    for figure in (matrix, table, strip):
+        assert figure.picture()
+        labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        assert "win_\\$5_or_\\$10" in labels
+        assert "two\\nlines" in labels
+        assert max(map(len, labels)) < 90
+
+
+def test_a_picture_that_fails_stops_no_training(monkeypatch):
+    def fail(*_):
+        raise ValueError("no such formula")
+
+    monkeypatch.setattr(plots, "confusion_matrix", fail)
+    with pytest.warns(UserWarning, match="epoch 1 has no pictures in TensorBoard: no such formula"):
+        tensorboard.log_images(report_of(["a", "b"], None))
+
+
+MANY = """
+import sys
+import numpy as np, torch
+from torch.utils.tensorboard import SummaryWriter
+from r21d_lib.data.clips import ClipSettings
+from r21d_lib.plots import tensorboard
+from r21d_lib.training import EpochReport
+from r21d_lib.suite.results import peak_mb
+classes = tuple(f"class {n}" for n in range(int(sys.argv[1])))
+counts = np.random.default_rng(0).integers(0, 3, (len(classes),) * 2)
+clips = ClipSettings(clip_len=4, resize=(16, 16), crop=16)
+writer = SummaryWriter(sys.argv[2])
+inputs = torch.zeros(2, 3, 4, 16, 16)
+tensorboard.log_images(EpochReport(1, classes, counts, inputs, clips, None, writer))
+writer.close()
+print(peak_mb())
+"""
+
+
+@pytest.mark.parametrize("classes", [400, pytest.param(4000, marks=pytest.mark.slow)])
+def test_pictures_of_many_classes_take_less_than_two_gigabytes(tmp_path, classes):
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", MANY, str(classes), tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 2000
+    for name in ("confusion/training", "per_class/training", "clips"):
+        assert tensorboard.read_image(tmp_path, name).size
+
+
+def test_colours_of_flow_are_directions():
+    from r21d_lib.plots import flow_colours
+
+    right_down_left_up = np.array([[[1, 0], [0, 1], [-1, 0], [0, -1], [0, 0]]], np.float32)
+    colours = flow_colours(right_down_left_up, fastest=1.0)[0]
+    assert colours[0].tolist() == [255, 0, 0]  # red
+    assert colours[2].tolist() == [0, 255, 255]  # cyan
+    assert colours[1, 1] == colours[3, 2] == 255  # greenish, violet
+    assert colours[4].tolist() == [255, 255, 255]
+    assert (flow_colours(0.5 * right_down_left_up, fastest=1.0)[0, 0] == [255, 128, 128]).all()
+
+
+def test_flow_is_drawn_as_arrows_and_as_colour(make_frames):
+    from r21d_lib import plots
+
+    frames = make_frames(6)
+    field = np.zeros((5, *frames.shape[1:3], 2), np.float32)
+    field[:, 12:26, 4:18] = (2.0, 0.0)
+    figure = plots.flow(frames, field, count=3, title="a square")
+    arrows = [ax.collections[0] for ax in figure.axes if ax.collections]
+    assert len(arrows) == 3
+    assert set(arrows[0].U) == {2.0}
+    assert "rim: 2.0 pixels" in {ax.get_title() for ax in figure.axes}
+    still = plots.flow(frames, np.zeros_like(field))  # where nothing moves there is no arrow
+    assert still.picture()[:2] == b"\xff\xd8"

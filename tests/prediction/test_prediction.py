@@ -2,12 +2,11 @@
 
 import json
 import struct
-import subprocess
-import sys
 import weakref
 from fractions import Fraction
 from itertools import pairwise
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -18,7 +17,7 @@ from r21d_lib.data.cache import prepare
 from r21d_lib.data.lists import VideoList
 from r21d_lib.errors import CheckpointError, SettingsError, VideoError
 from r21d_lib.evaluation.protocol import score_videos
-from r21d_lib.files import DATA_SPLITS
+from r21d_lib.files import DATA_SPLITS, fitting
 from r21d_lib.prediction import overlay
 from r21d_lib.prediction.prediction import Answer, Prediction
 from r21d_lib.prediction.recognizer import Recognizer
@@ -69,7 +68,7 @@ def test_four_actions_are_told_in_their_order_and_when(said, joined):
         assert spell.end == after.start
         assert abs(spell.end - border / 30) < 0.5  # a clip lasts 0.73 s
     middles = [spell.label for spell in spells]
-    seen = [said.at(int(m), 1)[0].label for m in (joined[1][1:] + joined[1][:-1]) // 2]
+    seen = [said.at(m / 30, 1)[0].label for m in (joined[1][1:] + joined[1][:-1]) / 2]
     assert seen == middles
 
 
@@ -146,8 +145,8 @@ def test_two_hours_are_streamed(recognizer, tmp_path):
     video.write(path, (still for _ in range(1800)), fps=Fraction(1, 4))
     found = recognizer.predict(path, every=300)
     assert found.num_frames == 1800
-    assert found.starts.tolist()[:3] == [0, 75, 150]
-    assert found.starts[-1] == 1800 - found.span
+    assert found.seconds(found.starts)[:3].tolist() == [0, 300, 600]
+    assert found.starts[-1] == 7200 * 30 - found.span  # the checkpoint's clips are cut at 30 a second
     assert len(found.pictures) == 6
     # One still picture: one answer, from the first second to the last.
     assert [(spell.start, spell.end) for spell in found.spells()] == [(0.0, 7200.0)]
@@ -165,7 +164,7 @@ def test_no_more_frames_are_held_than_a_clip_needs(recognizer):
             most = max(most, len(alive))
             yield frame
 
-    starts = [start for start, _ in recognizer._cut(frames(), 10, 5)]
+    starts = [start for start, _ in recognizer._cut(frames(), 10, lambda start: start % 5 == 0)]
     assert starts[:3] == [0, 5, 10]
     assert starts[-1] == 600 - recognizer.clips.span
     assert recognizer.clips.span <= most <= recognizer.clips.span + 2
@@ -260,14 +259,60 @@ def test_class_names_are_the_checkpoints():
     assert hmdb51 == checkpoints.read_labels(DATA_SPLITS / "hmdb51" / "classes.txt")
 
 
-def test_asking_for_the_recognizer_imports_torch_and_nothing_needless():
-    code = """
-import sys, r21d_lib, r21d_lib.cli.main
-assert "torch" not in sys.modules and "numpy" not in sys.modules
-import numpy as np
-answer = r21d_lib.Recognizer("figures").predict(np.zeros((30, 24, 32, 3), np.uint8)).top(1)
-needless = "torchvision pandas matplotlib accelerate torchmetrics sympy torch._dynamo".split()
-print(*[name for name in needless if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+def test_overlay_and_timeline_say_the_same_of_every_moment(said):
+    for spell in said.spells():
+        for moment in np.linspace(spell.start, spell.end - 1e-3, 9):
+            assert said.at(float(moment), 1)[0].label == spell.label
+
+
+def test_a_moment_of_a_wavering_video_is_the_timelines_too():
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        count = int(random.integers(1, 12))
+        scores = random.dirichlet(np.ones(3), count).astype(np.float32)
+        starts = np.sort(random.choice(60, count, replace=False))
+        times = np.arange(starts[-1] + 17) / 30
+        wavering = Prediction("", ("a", "b", "c"), scores, starts, 16, times, times)
+        for spell in wavering.spells():
+            for moment in np.linspace(spell.start, spell.end - 1e-6, 7):
+                assert wavering.at(float(moment), 1)[0].label == spell.label
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_an_overlay_keeps_the_sound(recognizer, tmp_path, make_frames, suffix, codec):
+    source = tmp_path / "with sound.mkv"
+    rate = 44_100
+    tone = (20_000 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)).astype(np.int16)
+    with av.open(str(source), "w") as file:
+        picture, sound = (
+            file.add_stream("ffv1", rate=30),
+            file.add_stream(codec, rate=rate, layout="mono"),
+        )
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv444p"
+        for frame in make_frames(60):
+            file.mux(picture.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        file.mux(picture.encode())
+        samples = av.AudioFrame.from_ndarray(tone[None], "s16", "mono")
+        samples.sample_rate, samples.pts = rate, 0
+        file.mux(sound.encode(samples))
+        file.mux(sound.encode())
+    overlay.write(source, recognizer.predict(source, num_clips=2), tmp_path / f"seen{suffix}")
+    with av.open(str(tmp_path / f"seen{suffix}")) as file:
+        rate = file.streams.audio[0].rate
+        heard = np.concatenate([f.to_ndarray()[0] for f in file.decode(audio=0)]).astype(float)
+        pitch = np.abs(np.fft.rfft(heard)).argmax() * rate / len(heard)
+        assert len(heard) / rate == pytest.approx(2, abs=0.1)
+        assert pitch == pytest.approx(440, abs=5)
+    with av.open(str(tmp_path / f"seen{suffix}")) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 60
+
+
+def test_long_names_get_files_of_their_own(tmp_path):
+    names = ["m" * 240, "m" * 239 + "n", "跑" * 80, "folder/" + "k" * 250]
+    made = [fitting(f"{name}.avi", ".safetensors") for name in names]
+    assert len(set(made)) == len(names)
+    for name in made:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert fitting("short.avi", ".mp4") == "short.avi.mp4"

@@ -9,6 +9,7 @@ from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
 from r21d_lib.data.clips import ClipSettings
 from r21d_lib.errors import CheckpointError, SettingsError
+from r21d_lib.models.folded import fold
 from r21d_lib.models.networks import NETWORK_NAMES, build_network
 from r21d_lib.publish import export
 
@@ -105,7 +106,8 @@ def test_the_shipped_network_carries_its_classes_and_clip_settings(tmp_path):
 
 def test_a_file_that_disagrees_is_not_kept(tmp_path, monkeypatch):
     network, card = network_and_card("r3d")
-    monkeypatch.setattr(export, "fuse_conv_bn_eval", lambda conv, norm: conv)
+    other = build_network("r3d", 10, num_classes=5, width=4, seed=2).eval()
+    monkeypatch.setattr(export, "fold", lambda _, **order: fold(other, **order))
     old = tmp_path / "net.onnx"
     old.write_text("the old file")
     with pytest.raises(CheckpointError, match="is not written: its logits differ from torch's by"):

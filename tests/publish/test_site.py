@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from hostile_videos import tree
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from r21d_lib.errors import SettingsError
@@ -36,14 +37,41 @@ def test_what_is_not_right_is_not_published(copy, tmp_path, monkeypatch, status,
     assert not (tmp_path / "site").exists()
 
 
-@pytest.mark.parametrize("status", ["passed", "drifted"])
-def test_a_drifted_copy_is_marked_where_it_was_asked_for(copy, tmp_path, status):
+def needs_packages():
     try:
         for package in web_packages.PACKAGES:
             web_packages.read_files(package, "package.json")
     except SettingsError as error:
         pytest.skip(str(error))
-    (page,) = site.build(tmp_path / "site", notebooks=[copy(status)], allow_drift=True)
+
+
+@pytest.mark.parametrize("status", ["passed", "drifted"])
+def test_a_drifted_copy_is_marked_where_it_was_asked_for(copy, tmp_path, monkeypatch, status):
+    needs_packages()
+    monkeypatch.setattr(site.explorers, "pairs", lambda: {"studies": {}, "colours": {}})  # takes long
+    (page,) = site.build(tmp_path / "site", notebooks=[copy(status)], allow_drift=True, reference=False)
     assert page.drifted == (status == "drifted")
     index = (tmp_path / "site" / "index.html").read_text()
     assert ("drifted" in index) == (status == "drifted")
+
+
+def test_a_run_and_the_videos_behind_it_are_read_only(copy, tiny_data, tmp_path, monkeypatch):
+    from r21d_lib.training import recipes
+    from r21d_lib.training.run import evaluate, train_recipe
+
+    needs_packages()
+    monkeypatch.setattr(site.explorers, "pairs", lambda: {"studies": {}, "colours": {}})  # takes long
+    tiny = ["epochs=1", "batch_size=2", "width=2", "clip_len=4", "resize=16,20", "crop=16"]
+    recipe = recipes.read("small_scratch", [f"data={tiny_data}", "num_clips=2", *tiny])
+    train_recipe(recipe, run=tmp_path / "run", progress=False)
+    scores = evaluate(str(tmp_path / "run")).file
+    folders = (tmp_path / "run", tiny_data, tiny_data / "videos")
+    before = [tree(folder) for folder in folders]
+    files = {"notebooks": [copy("passed")], "scores": [scores], "reference": False}
+    for _ in range(2):  # the second replaces the first
+        site.build(tmp_path / "site", **files)
+        assert [tree(folder) for folder in folders] == before
+    (tmp_path / "site" / "CNAME").write_text("mine")
+    with pytest.raises(SettingsError, match="CNAME, which r21d did not put there"):
+        site.build(tmp_path / "site", **files)
+    assert (tmp_path / "site" / "CNAME").read_text() == "mine"

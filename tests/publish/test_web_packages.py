@@ -6,7 +6,14 @@ import pytest
 
 from r21d_lib.errors import SettingsError
 from r21d_lib.publish import web_packages
-from r21d_lib.publish.web_packages import REQUIREJS
+from r21d_lib.publish.web_packages import MATHJAX, WebPackage
+
+# Small, so that fetching it tests as much as fetching what the site needs.
+REQUIREJS = WebPackage(
+    "requirejs",
+    "2.3.8",
+    "7/cTSLOdYkNBNJcDMWf+luFvMriVm7eYxp4BcFCsAX0wF421Vyce5SXP17c+Jd5otXKGNehIonFlyQXSowL6Mw==",
+)
 
 
 @pytest.fixture
@@ -32,10 +39,8 @@ def test_a_vendor_folder_is_read_instead(cache, tmp_path, monkeypatch):
     assert web_packages.read_files(REQUIREJS, "require.js", vendor=vendor) == {
         "require.js": b"define()"
     }
-    with pytest.raises(
-        SettingsError, match=r"embed-amd.js is missing: run `npm install @jupyter-widgets"
-    ):
-        web_packages.read_files(web_packages.WIDGETS, "dist/embed-amd.js", vendor=vendor)
+    with pytest.raises(SettingsError, match=r"tex-svg.js is missing: run `npm install mathjax"):
+        web_packages.read_files(MATHJAX, "es5/tex-svg.js", vendor=vendor)
 
 
 def test_npm_fetches_the_version_again_where_the_cached_one_is_damaged(cache):

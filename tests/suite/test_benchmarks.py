@@ -17,12 +17,14 @@ BENCHMARKS = REPOSITORY / "benchmarks"
 BLOCKED = ["accelerate", "av", "captum", "decord", "ipywidgets", "matplotlib", "onnx", "pandas"]
 BLOCKED += ["papermill", "pebble", "pyarrow", "pydantic", "rich", "safetensors", "sklearn"]
 BLOCKED += ["tensorboard", "torchmetrics", "tqdm", "typer"]
+PRESENT = {"accelerate", "pandas", "safetensors", "tqdm"}
 BLOCKER = f"""
 import importlib.machinery, runpy, sys
 class Without:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] not in {BLOCKED!r}:
             return importlib.machinery.PathFinder.find_spec(name, path, target)
+    find_distributions = staticmethod(importlib.machinery.PathFinder.find_distributions)
 place = sys.meta_path.index(importlib.machinery.PathFinder)
 sys.meta_path[place] = Without()
 for absent in {BLOCKED!r}:
@@ -95,11 +97,53 @@ def test_training_gpu_needs_nothing_but_torch_torchvision_and_numpy(tmp_path):
     assert "convolution" in (tmp_path / "training_gpu_profile.txt").read_text()
 
 
+# What a bare CUDA image with accelerate has not; processes of processes must not find it either.
+ABSENT = sorted({*BLOCKED, "scipy", "loky", "openvino", "simplejpeg"} - PRESENT)
+SITE = (
+    BLOCKER.split("sys.argv = ")[0].replace(repr(BLOCKED), repr(ABSENT)).replace("sys.exit(", "print(")
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_gpus_nine_minutes_are_rehearsed_without_a_gpu(tmp_path):
+    """All of `make gpu` on small inputs, where neither av nor anything of Jupyter is installed."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{REPOSITORY}"}
+    environment["R21D_BUILD"] = str(tmp_path)
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--tiny", "--minutes", "25"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    found = json.loads((tmp_path / "gpu" / "gpu.json").read_text())
+    log = (tmp_path / "gpu" / "gpu.log").read_text()
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log}"
+    parts = {name: part["found"] for name, part in found["parts"].items()}
+    assert parts["parity"]["float32"]["largest_error"] < 1e-6
+    assert parts["exactness"]["as it is"]["equal"]
+    assert parts["finetune_8_bf16"]["weights_apart"] == 0
+    assert parts["finetune_8_bf16"]["losses"] == parts["finetune_8_bf16"]["losses_resumed"]
+    assert parts["processes"]["backend"] == "gloo"
+    assert len(parts["speed_r2plus1d_18_8"]["networks"]) == 1
+    assert parts["study"]["runs"][0]["videos"] == 24
+
+
+def test_a_part_that_fails_is_recorded_and_the_next_one_runs(tmp_path):
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "train.json").write_text("{}")  # no list
+    command = ["--device", "cpu", "--tiny", "--inputs", tmp_path / "inputs", "--to", tmp_path]
+    done = run(BENCHMARKS / "gpu.py", *command, "--only", "study", "parity", results=tmp_path)
+    found = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert done.returncode == 1
+    assert found["study"]["status"] == "failed"
+    assert "KeyError" in found["study"]["reason"]
+    assert found["parity"]["status"] == "measured"
+
+
 def test_data_measures_every_reader(tmp_path):
     few = ("--files", 2, "--clips", 8, "--rounds", 1, "--workers", 1)
     done = run(BENCHMARKS / "data.py", *few, results=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "data.json").read_text())
+    (found,) = json.loads((tmp_path / "data.json").read_text()).values()  # of this processor
     readers = set(found["readers"]) | set(found["left_out"])
     assert {"database, JPEG 90", "database, raw", "PyAV in order", "torchcodec"} <= readers
     assert all(row["clips_per_s_1"] > 0 for row in found["readers"].values())

@@ -11,7 +11,8 @@ from r21d_lib.suite import comparison
 VALUES = {"accuracy": {"a": 0.9, "b": 0.5}, "videos": 360, "name": "x", "seconds": 12.0}
 RECORDED = {
     "values": VALUES,
-    "provenance": {"fingerprint": "here"},
+    "provenance": {"fingerprint": "here", "seed": 0, "instruction_set": "AVX2"},
+    "made_by": "now",
     "trained": ["accuracy.*"],
     "machine": ["seconds"],
     "draws": [
@@ -24,7 +25,8 @@ RECORDED = {
 
 def measured(fingerprint="here", **changes):
     values = {**VALUES, "seconds": 99.0, **changes}
-    return {"values": values, "provenance": {"fingerprint": fingerprint}}
+    origin = {"fingerprint": fingerprint, "seed": 0, "instruction_set": "AVX2"}
+    return {"values": values, "provenance": origin}
 
 
 @pytest.mark.parametrize("fingerprint", ["here", "there", None])
@@ -100,16 +102,35 @@ def test_recording_keeps_draws_only_of_numbers_that_stayed(tmp_path):
     new, recorded = tmp_path / "new.json", tmp_path / "recorded.json"
     recorded.write_text(json.dumps(RECORDED))
     new.write_text(json.dumps(measured()))
-    assert comparison.record(new, recorded) == 0
+    assert comparison.record(new, recorded, made_by="now") == 0
     content = json.loads(recorded.read_text())
     assert content["draws"] == RECORDED["draws"]
     new.write_text(json.dumps(measured(accuracy={"a": 0.95, "b": 0.5})))
-    assert comparison.record(new, recorded) == 3
+    assert comparison.record(new, recorded, made_by="later") == 3
     content = json.loads(recorded.read_text())
     assert "draws" not in content
     assert content["values"]["accuracy"]["a"] == 0.95
     assert content["trained"] == ["accuracy.*"]
     assert content["machine"] == ["seconds"]
+
+
+def test_a_second_arithmetic_is_compared_to_the_digit_once_it_has_run_with_the_recorded_seed(tmp_path):
+    new, recorded = tmp_path / "new.json", tmp_path / "recorded.json"
+    recorded.write_text(json.dumps(RECORDED))
+    there = measured("there", accuracy={"a": 0.88, "b": 0.5})
+    assert comparison.compare(RECORDED, there).how == "statistical, 4 draws"
+    new.write_text(json.dumps(there))
+    assert comparison.record(new, recorded, made_by="now") == 0
+    content = json.loads(recorded.read_text())
+    former = next(d for d in content["draws"] if (d["seed"], d["fingerprint"]) == (0, "here"))
+    assert former["values"] == {"accuracy.a": 0.9, "accuracy.b": 0.5}
+    for run in (measured(), there):
+        found = comparison.compare(content, run)
+        assert (found.how, found.drifts) == ("every digit", ())
+    (line,) = comparison.compare(content, measured(accuracy={"a": 0.9001, "b": 0.5})).drifts
+    assert line == "accuracy.a: recorded 0.9, measured 0.9001"
+    changed = {**content, "made_by": "later"}  # the draw is of other code: no digit can be asked
+    assert comparison.compare(changed, measured()).how == "statistical, 5 draws"
 
 
 def test_a_draw_is_added_once_for_a_seed_and_an_arithmetic(tmp_path):

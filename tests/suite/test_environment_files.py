@@ -12,7 +12,13 @@ import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
-CONDA_NAMES = {"pytorch": "torch", "pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
+CONDA_NAMES = {
+    "pytorch": "torch",
+    "pytorch-cpu": "torch",
+    "matplotlib-base": "matplotlib",
+    "huggingface_hub": "huggingface-hub",
+    "py-opencv": "opencv-python-headless",
+}
 # decord2 is decord where decord has no wheel.
 SAME = {"decord2": "decord"}
 
@@ -30,11 +36,16 @@ def dependencies():
     return found
 
 
+def asked_by_tests():
+    texts = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["test"]
+    return {requirement.name: requirement for requirement in map(Requirement, texts)}
+
+
 def conda(path):
     entries = yaml.safe_load((ROOT / path).read_text())["dependencies"]
     found = {}
     for entry in (e for e in entries if isinstance(e, str)):
-        name, bound = re.fullmatch(r"([a-z0-9-]+)(.*)", entry).groups()
+        name, bound = re.fullmatch(r"([a-z0-9_-]+)(.*)", entry).groups()
         found[CONDA_NAMES.get(name, name)] = bound
     return found
 
@@ -43,7 +54,9 @@ def conda(path):
 def test_conda_asks_for_what_the_package_asks_for(path):
     wanted = {name: str(requirement.specifier) for name, requirement in dependencies().items()}
     got = conda(path)
-    assert got.pop("python") == "=3.11"  # without it Binder takes an older one
+    # For those who compare with it; the library needs none, so that it is no part of the package.
+    assert got.pop("torchvision") == str(asked_by_tests()["torchvision"].specifier)
+    assert got.pop("python") == "=3.12"  # without it Binder takes an older one
     assert got.pop("pip") == ""
     assert got == wanted
 

@@ -1,5 +1,6 @@
 """Findings: sentences that say what the numbers say, either way, and texts that hold them."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -8,18 +9,21 @@ from planted_studies import planted, write_study
 
 from r21d_lib.errors import DatasetError
 from r21d_lib.models.networks import NETWORK_NAMES
-from r21d_lib.suite import findings, ledger
+from r21d_lib.suite import findings, ledger, tables
 from r21d_lib.suite.repository import BENCHMARKS
+from r21d_lib.training import recipes
 
 
 @pytest.fixture
 def studies(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "_BENCHMARKS", tmp_path)
-    write_study(
-        tmp_path / "real_videos.json",
-        planted(dict.fromkeys(("r2d", "fr2d", "r3d", "r2plus1d"), 0.3), seeds=3, unit="films"),
-        pretrained=list(planted({"r2plus1d": 0.3}, seeds=3).runs),
-    )
+    for file in ("real_videos.json", "real_videos_ucf6.json"):
+        write_study(
+            tmp_path / file,
+            planted(dict.fromkeys(("r2d", "fr2d", "r3d", "r2plus1d"), 0.3), seeds=3, unit="films"),
+            shipped=list(planted({"r2plus1d": 0.3}, seeds=3).runs),
+            both=list(planted({"r2plus1d": 0.8}, seeds=3, draw=1).runs),
+        )
 
     def race(**rates):
         study = planted(dict.fromkeys(NETWORK_NAMES, 0.5) | rates)
@@ -48,7 +52,7 @@ def test_the_counts_of_verdicts_add_up(studies):
     text = findings.of_pairs(rows)
     assert "of 66 pairs" in text
     assert f"{counts['within noise']} are within noise and {counts['opposite']} are opposite" in text
-    assert "8 seeds and 30 people" in text
+    assert "8 seeds, 30 people" in text
     opposites = findings.of_opposites(rows)
     assert "f-R2D above R(2+1)D" in opposites
     assert "f-R2D above R2D" not in opposites  # as printed
@@ -88,15 +92,17 @@ def test_compute_that_decides_and_that_does_not():
 def test_a_number_that_was_changed_by_hand_is_written_anew(studies, tmp_path):
     shutil.copy(BENCHMARKS / "results" / "budget.json", tmp_path)
     studies(r2plus1d=0.9)
+    changed = ("r2plus1d_linear", "r3d_factorized_stem", "r2plus1d_3d_stem")
+    write_study(tmp_path / "ablations.json", planted(dict.fromkeys(changed, 0.8)))
     file = tmp_path / "README.md"
     for name in findings.BLOCKS:
         file.write_text(f"before\n<!-- findings: {name} -->\n<!-- end -->\nafter\n")
-        findings.fill((file,))
+        findings.fill({file: ""})
         text = file.read_text()
         assert text.startswith("before\n")
         assert text.endswith("\nafter\n")
         assert findings.filled(text) == text
-        if name in ("race", "race_table", "real_videos"):
+        if name in ("race", "race_table", "ablation_table", "real_videos", "real_videos_ucf"):
             assert "30 people" in text or "30 films" in text
         digit = next(k for k, c in enumerate(text) if c.isdigit())
         wrong = text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :]
@@ -106,7 +112,51 @@ def test_a_number_that_was_changed_by_hand_is_written_anew(studies, tmp_path):
 
 
 def test_the_repositorys_texts_say_what_its_numbers_say():
-    for file in findings.FILES:
+    for file, language in findings.FILES.items():
         text = file.read_text()
-        assert findings.filled(text) == text, f"{file.name}: run python benchmarks/race.py --collect"
+        assert findings.filled(text, language) == text, (
+            f"{file.name}: run python benchmarks/race.py --collect"
+        )
         assert "<!-- findings: " in text
+
+
+def test_starts_on_real_videos_are_set_beside_random_weights(studies):
+    studies()
+    text = findings.real_videos()
+    assert "| R(2+1)D | the shipped checkpoint | " in text
+    assert "**the shipped checkpoint** cannot be told from R(2+1)D with random weights" in text
+    above = next(line for line in text.splitlines() if "averaged** is ahead of" in line)
+    assert above.endswith("(3 seeds, 30 films).")
+    gain = float(above.partition("RGB: ")[2].partition(" points")[0])
+    assert gain == pytest.approx(50, abs=4)
+
+
+def test_the_spread_counts_each_network_by_itself(tmp_path, monkeypatch):
+    draws = [
+        {"network": name, "video@1": value, "train_accuracy_at_quarter": quarter}
+        for name, value, quarter in [
+            ("r3d", 0.5, 0.3),
+            ("r3d", 0.7, 0.2),
+            ("fr2d", 0.8, 0.4),
+            ("fr2d", 0.8, 0.5),
+        ]
+    ]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "spread.json").write_text(json.dumps({"draws": draws}))
+    monkeypatch.setattr(tables, "BENCHMARKS", tmp_path)
+    lines = tables.spread().splitlines()
+    assert lines[2] == "| R3D | 2 | 0.600 | 0.141 | 0.500 | 0.700 | 0.200 |"
+    assert lines[3] == "| f-R2D | 2 | 0.800 | 0.000 | 0.800 | 0.800 | 0.400 |"
+
+
+def test_the_race_takes_the_rates_that_the_trials_found_best():
+    content = json.loads((BENCHMARKS / "results" / "rates.json").read_text())
+    trials = pd.DataFrame(content["trials"])
+    assert set(trials["network"]) == set(NETWORK_NAMES)
+    given_up = {(run["network"], run["rate"]) for run in content["given_up"]}
+    for name, its in trials.groupby("network"):
+        best = its.loc[its["video@1"].idxmax(), "rate"]
+        assert its["rate"].min() < best < its["rate"].max()
+        while (name, best) in given_up:
+            best = best / 2
+        assert recipes.read("figures_race", [f"network={name}"]).training.learning_rate == best

@@ -8,7 +8,8 @@ from planted_studies import planted, write_study
 
 from r21d_lib import plots
 from r21d_lib.models.networks import PAPER_NAMES
-from r21d_lib.suite import ledger, repository, results
+from r21d_lib.suite import laptop, ledger, repository, results
+from r21d_lib.suite.clip_length import ClipLengths
 from r21d_lib.suite.statistics import OPPOSITE, OTHER_SIZE, UNORDERED
 
 
@@ -40,8 +41,47 @@ def test_every_printed_number_that_can_be_counted_is_reproduced(own_results):
     assert set(counted["verdict"]) == {ledger.REPRODUCED}
     others = table[table["interval"] != "exact"]
     assert others["verdict"].str.startswith("needs ").all()
-    assert not others["ours"].any()
+    small = others["interval"].str.contains(laptop.NAMED)
+    assert (small == (others["ours"] != "")).all()
     assert table["source"][table["ours"] != ""].str.contains("results/").all()
+
+
+def test_a_run_of_laptop_size_stands_beside_every_number_of_sections_4_3_and_4_4(own_results):
+    table = ledger.of_numbers()
+    of_sections = table[table["where"].isin(["table 3", "table 4", "table 5", "table 6"])]
+    assert of_sections["ours"].astype(float).between(0, 100).all()
+    assert of_sections["interval"].str.contains(laptop.NAMED).all()
+    assert of_sections["verdict"].str.startswith("needs ").all()
+    rows = of_sections.set_index("what")
+    films = rows.loc["R(2+1)D-18, trained on 8, tested on 32 frames: video@1 [%]"]
+    lengths = ledger.of_clip_length().set_index("what")
+    same = lengths.loc["R(2+1)D-18, trained on 8, tested on 32 frames"]
+    assert films["ours"] == f"{same['ours']:.1f}"
+    assert films["interval"].startswith(f"{same['low']:.1f} to {same['high']:.1f} (")
+    assert films["source"] == same["source"]
+    real = ledger.real_videos("hmdb51")["shipped"].standings().loc["R(2+1)D"]
+    pretrained = rows.loc["HMDB51, R(2+1)D-34 from Kinetics: video@1 [%], 3 splits"]
+    assert pretrained["ours"] == f"{100 * real['mean']:.1f}"
+    assert f"({real['seeds']:.0f} seeds, {real['groups']:.0f} films)" in pretrained["interval"]
+    race = ledger.studies()[ledger.RACE].standings("clip@1").loc["R3D"]
+    clips = rows.loc["R3D-34, 8 frames: clip@1 [%]"]
+    assert clips["ours"] == f"{100 * race['mean']:.1f}"
+    assert "people" not in clips["interval"]  # it is over seeds alone
+
+
+def test_a_run_that_was_not_made_stands_nowhere(studies):
+    table = ledger.of_numbers().set_index("what")
+    assert not table.loc["HMDB51, R(2+1)D-34 from Kinetics: video@1 [%], 3 splits", "ours"]
+    assert table.loc["R(2+1)D-34, 32 frames, from scratch: video@1 [%]", "ours"]
+
+
+def test_one_seed_has_no_interval_over_seeds():
+    planted_race = planted({"r3d": 0.5, "r2plus1d": 0.6}, seeds=1)
+    runs = laptop.beside(planted_race, {}, ClipLengths.load(), "clips")
+    assert runs["R3D-34, 8 frames: clip@1 [%]"].interval.startswith("(1 seed), ")
+    assert (
+        runs["R(2+1)D-34, 8 frames: video@1 [%]"].interval.partition(" (")[2].startswith("1 seed, 30")
+    )
 
 
 def test_a_wrong_count_differs(own_results):
@@ -64,12 +104,16 @@ def test_hmdb51_is_judged_when_it_was_run(own_results, accuracy, verdict):
     row = table.loc["HMDB51, R(2+1)D-34 from Kinetics: video@1 [%], 3 splits"]
     assert row["verdict"] == verdict
     assert row["ours"] == f"{100 * accuracy:.1f}"
+    assert row["interval"].endswith("(600 films)")
 
 
 def test_recorded_numbers_stand_in_where_nothing_was_run(tmp_path, monkeypatch):
     monkeypatch.setenv(results.RESULTS_VARIABLE, str(tmp_path / "empty"))
-    sources = ledger.of_numbers()["source"]
+    table = ledger.of_numbers()
+    small = table["interval"].str.contains(laptop.NAMED)
+    sources = table["source"][~small]
     assert sources[sources != ""].str.startswith("recorded/").all()
+    assert table["source"][small].str.startswith("benchmarks/results/").all()
 
 
 @pytest.fixture
@@ -79,7 +123,7 @@ def studies(tmp_path, monkeypatch):
     rates = {name: 0.4 + 0.05 * (points - 58) for name, points in ledger.table_2(16).items()}
     few = dict.fromkeys(("r2d", "fr2d", "r3d", "r2plus1d"), 0.3)
     write_study(folder / "race.json", planted(rates, seeds=8))
-    write_study(folder / "real_videos.json", planted(few, seeds=3, unit="films"), pretrained=[])
+    write_study(folder / "real_videos.json", planted(few, seeds=3, unit="films"))
     monkeypatch.setattr(ledger, "_BENCHMARKS", folder)
     return folder
 
@@ -162,11 +206,16 @@ def test_a_square_shows_the_lead_of_its_row(studies):
 def test_the_repositorys_studies_hold_every_network():
     race = ledger.studies()[ledger.RACE]
     assert race.networks == list(PAPER_NAMES)
-    assert len(race.seeds(*race.networks)) >= 2
+    assert len(race.seeds(*race.networks)) >= 5
     assert len(race.groups) >= 30
-    real = ledger.studies()[ledger.REAL]
-    assert real.unit == "films"
-    assert {len(run["hits"]) for run in (*real.runs, *ledger.pretrained().runs)} == {len(real.groups)}
+    for data, networks, groups in (("hmdb51", 4, 83), ("ucf6", 3, 42)):
+        studies = ledger.real_videos(data)
+        real = studies["runs"]
+        assert real.unit == "films"
+        assert len(real.networks) >= networks
+        assert len(real.groups) >= groups
+        runs = [run for study in studies.values() for run in study.runs]
+        assert {len(run["hits"]) for run in runs} == {len(real.groups)}
 
 
 def test_headlines_come_from_the_finetuning(own_results):

@@ -4,8 +4,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from r21d_lib import Card, ClipSettings, build_network, checkpoints
+from r21d_lib.checkpoints import unnamed
+from r21d_lib.data import hmdb51, video
 from r21d_lib.suite.repository import REPOSITORY
 
 
@@ -27,7 +31,7 @@ def run(installed, tmp_path):
     more = {"PYTHONPATH": str(installed), "HOME": str(tmp_path / "home")}
     own = {name: value for name, value in os.environ.items() if not name.startswith("R21D_")}
 
-    def python(*arguments):
+    def python(*arguments, timeout=300):
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=tmp_path,
@@ -35,7 +39,7 @@ def run(installed, tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=timeout,
         )
 
     return python
@@ -85,3 +89,45 @@ print(Recognizer("figures").predict(frames).top(1)[0].label)
 """
     done = run("-c", code)
     assert done.stdout.split() == ["golf"], done.stderr
+
+
+# The recipe of HMDB51 but for size: small pictures, few clips.
+SMALL = ["clip_len=8", "resize=24,32", "crop=24", "workers=0", "epochs=1", "clips_per_epoch=512"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_from_an_empty_folder_to_a_finetuned_network_in_three_commands(hub, run, tmp_path):
+    """All clips that HMDB51's lists name, a film a class, and a network that somebody published."""
+    films = {}
+    for name in hmdb51.known_names():
+        label = name.split("/")[0]
+        if label not in films:
+            frames = np.full((12, 32, 40, 3), 5 * len(films), np.uint8)
+            video.write(tmp_path / "film.avi", frames)
+            films[label] = (tmp_path / "film.avi").read_bytes()
+        hub.repos["datasets/CVML-TueAI/HMDB51"][f"hmdb51_org/{name}"] = films[label]
+    network = build_network("r2plus1d", 10, num_classes=4, width=4)
+    card = Card(network.settings, ClipSettings(clip_len=8), unnamed(4))
+    checkpoints.save(tmp_path / "model.safetensors", network, card)
+    hub.repos["models/lab/kinetics"]["model.safetensors"] = (
+        tmp_path / "model.safetensors"
+    ).read_bytes()
+    for path in tmp_path.iterdir():
+        path.unlink()
+
+    def r21d(*arguments):
+        done = run("-m", "r21d_lib", *arguments, timeout=1500)
+        assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
+        return done.stdout
+
+    said = r21d("fetch", "hmdb51")
+    assert "51 classes with 6,371 clips were made" in said
+    assert "holds all of the three splits" in said
+    said = r21d("train", "hmdb51_finetune", "checkpoint=hf://lab/kinetics", *SMALL)
+    (folder,) = (tmp_path / "build" / "runs").iterdir()
+    assert folder.name in said
+    said = r21d("evaluate", folder.name, "--clips", "2")
+    assert "split 1, 1,530 videos" in said
+    assert "95% interval of video@1" in said
+    assert hub.asked("GET", "/store/datasets/") == 6371

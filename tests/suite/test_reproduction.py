@@ -2,12 +2,16 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from r21d_lib import files
 from r21d_lib.errors import SettingsError
+from r21d_lib.files import only_writer
 from r21d_lib.suite import arithmetic, copies, draws, runner
 
 TABLE = {"a_good": (), "b_bad": (), "c_needs_bad": ("b_bad",), "d_needs_good": ("a_good",)}
@@ -101,11 +105,57 @@ def test_numbers_of_another_arithmetic_are_compared_by_draws_if_there_are_any(su
 
 
 def test_a_second_run_in_the_same_folder_is_refused_in_one_line(suite, tmp_path):
-    message = r"another r21d reproduce is at work in [^\n]*$"
-    with runner.alone_in(suite / "build"), pytest.raises(SettingsError, match=message):
+    message = r"another r21d command is writing into [^\n]*$"
+    with only_writer(suite / "build"), pytest.raises(SettingsError, match=message):
         run(suite, ["a_good"])
     (outcome,) = run(suite, ["a_good"])
     assert outcome.status == "passed"
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from r21d_lib.errors import R21DError
+from r21d_lib.suite import runner
+root = Path(sys.argv[1])
+print("ready", flush=True)
+try:
+    runner.reproduce(
+        notebooks={"a_good": ()},
+        folder=root / "notebooks",
+        output=root / "build",
+        recorded=root / "recorded",
+        progress=False,
+    )
+except R21DError as error:
+    sys.exit(f"error: {error}")
+"""
+
+
+@pytest.mark.slow
+def test_of_two_processes_at_once_one_is_refused_or_waits(suite, monkeypatch):
+    monkeypatch.setattr(files, "_SECONDS_TO_WAIT", 0.1)
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER, str(suite)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "ready\n"
+    told = []
+    try:
+        run(suite, ["a_good"])
+    except SettingsError as error:
+        told.append(str(error))
+    _, said = other.communicate(timeout=120)
+    assert "Traceback" not in said
+    told += [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(told) < 2
+    assert all("another r21d command is writing into" in line for line in told)
+    assert (other.returncode == 0) == ("error: " not in said)
+    executed = nbformat.read(suite / "build" / "executed" / "a_good.ipynb", as_version=4)
+    assert copies.status_of(executed) == "passed"
+    assert json.loads((suite / "build/results/a_good.json").read_text())["values"] == {"twice": 6}
 
 
 def write_notebooks(folder, **codes):
@@ -225,7 +275,7 @@ def test_solutions_are_run_after_the_notebook_and_stay_folded(suite, tmp_path, c
 
 ARITHMETIC = """import os, torch
 from r21d_lib.suite.results import write_results
-names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 values = {name: os.environ.get(name, "") for name in names}
 values["capability"] = torch.backends.cpu.get_cpu_capability()
 values["threads"] = torch.get_num_threads()
@@ -236,7 +286,7 @@ write_results("arithmetic", values, profile=profile, seed=0)"""
 def test_kernels_compute_alike_everywhere_unless_asked_not_to(suite, tmp_path, monkeypatch, native):
     """The variables count only if they are there before torch is imported."""
     pinned = arithmetic.pinned()
-    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("MKL_NUM_THREADS", "2")
@@ -255,7 +305,7 @@ def test_kernels_compute_alike_everywhere_unless_asked_not_to(suite, tmp_path, m
     assert outcome.status == "passed", outcome.problems
     values = json.loads((tmp_path / "build" / "results" / "arithmetic.json").read_text())["values"]
     assert values["threads"] == (2 if native else 1)
-    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"):
         assert values[name] == ("" if native else pinned.get(name, ""))
     if "ATEN_CPU_CAPABILITY" in pinned and not native:
         assert values["capability"] == "AVX2"
@@ -298,6 +348,9 @@ def test_cleaning_keeps_results_and_drops_noise():
         new_output("stream", name="stderr", text="a bar"),
         new_output("display_data", data={"image/png": "AAAA"}),
         new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}}),
+        new_output(
+            "display_data", data={"application/vnd.jupyter.widget-view+json": {}, "image/png": "BBBB"}
+        ),
         new_output("execute_result", data={"text/plain": "5"}, execution_count=7),
     ]
     cell = new_code_cell("x", outputs=outputs, execution_count=7)
@@ -305,7 +358,9 @@ def test_cleaning_keeps_results_and_drops_noise():
     injected = new_code_cell("y", metadata={"tags": ["injected-parameters"]})
     clean = copies.clean(new_notebook(cells=[cell, injected], metadata={"widgets": {}}))
     (only,) = clean.cells
-    assert [o.output_type for o in only.outputs] == ["stream", "display_data", "execute_result"]
+    kinds = ["stream", "display_data", "display_data", "execute_result"]
+    assert [o.output_type for o in only.outputs] == kinds
+    assert only.outputs[2].data == {"image/png": "BBBB"}, "the picture that stands for a widget"
     assert only.execution_count is None
     assert only.metadata == {"tags": ["parameters"]}
     assert "widgets" not in clean.metadata

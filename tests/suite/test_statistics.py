@@ -17,6 +17,7 @@ from r21d_lib.models.networks import NETWORK_NAMES, PAPER_NAMES
 from r21d_lib.suite import statistics
 from r21d_lib.suite.repository import REPOSITORY
 from r21d_lib.suite.statistics import Study, verdict
+from r21d_lib.training import recipes
 
 
 def test_standings_are_means_over_seeds_with_people_counted():
@@ -136,8 +137,8 @@ def test_an_order_that_is_there_is_held():
     assert all(order["low"] > 0.5 for order in found)
 
 
-def write_run(folder, network, seed, *, old=False, epochs=2, people=4, names=None):
-    """A finished run's folder, of the form that training leaves now, or of the one before."""
+def write_run(folder, network, seed, *, epochs=2, people=4, names=None):
+    """A finished run's folder, as training leaves it."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     labels = np.repeat([0, 1], people)
@@ -146,23 +147,22 @@ def write_run(folder, network, seed, *, old=False, epochs=2, people=4, names=Non
     )
     probabilities = rng.dirichlet([1, 1], (2 * people, 3)).astype(np.float16)
     scores = Scores(names, labels, ("a", "b"), probabilities)
-    scores.save(folder / ("scores.npz" if old else "scores_split1.npz"))
+    scores.save(folder / "scores_split1.npz")
     rows = {"epoch": [1, 2], "loss": [2.0, 1.0], "train_accuracy": [0.1, 0.5]}
     pd.DataFrame({**rows, "validation_accuracy": [0.1, 0.4], "seconds": [30.0, 30.0]}).to_csv(
         folder / "metrics.csv", index=False
     )
-    training = {"epochs": epochs, "seed": seed, "learning_rate": 0.002 if network == "r3d" else 0.004}
-    record = {"network": {"name": network} if old else network, "training": training, "clips": {"n": 8}}
-    file = folder / ("config.json" if old else "recipe.json")
-    file.write_text(json.dumps(record if old else {"recipe": record}))
+    rate = 0.002 if network == "r3d" else 0.004
+    changes = [f"network={network}", f"epochs={epochs}", f"seed={seed}", f"learning_rate={rate}"]
+    recipe = recipes.read("figures_race", changes)
+    (folder / "recipe.json").write_text(json.dumps({"recipe": recipe.to_dict()}))
     return scores
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_a_study_is_collected_from_finished_runs(tmp_path, old):
+def test_a_study_is_collected_from_finished_runs(tmp_path):
     kept = {}
     for network, seed in itertools.product(("r2plus1d", "r3d"), (1, 0)):
-        kept[network, seed] = write_run(tmp_path / f"{network}{seed}", network, seed, old=old)
+        kept[network, seed] = write_run(tmp_path / f"{network}{seed}", network, seed)
     study = Study.collect(sorted(tmp_path.iterdir()), unit="people")
     assert [(run["network"], run["seed"]) for run in study.runs] == [
         ("r3d", 0), ("r2plus1d", 0), ("r3d", 1), ("r2plus1d", 1),
@@ -212,17 +212,31 @@ def test_the_race_is_gathered_without_training(tmp_path):
         write_run(tmp_path / "runs" / f"{network}{seed}", network, seed)
     (tmp_path / "runs" / "begun").mkdir()
     (tmp_path / "runs" / "begun" / "metrics.csv").write_text("epoch\n")
-    script = REPOSITORY / "benchmarks" / "race.py"
     to = tmp_path / "race.json"
+    assert "1 of 5 runs below" in collect(tmp_path / "runs", to)
+    study = Study.load(to)
+    assert len(study.runs) == 4
+    assert study.provenance["collected"]
+    assert study.lead("r2plus1d", "r3d")["groups"] == 4
+    # Runs of another machine are added to those recorded, as long as they followed the same recipes.
+    write_run(tmp_path / "more" / "r3d2", "r3d", 2)
+    collect(tmp_path / "more", to)
+    again = Study.load(to)
+    assert again.seeds("r3d") == [0, 1, 2]
+    assert again.seeds("r2plus1d") == [0, 1]
+    assert [run for run in again.runs if run["seed"] < 2] == list(study.runs)
+    write_run(tmp_path / "others" / "r3d3", "r3d", 3, epochs=3)
+    collect(tmp_path / "others", to)
+    assert Study.load(to).seeds("r3d") == [3]
+
+
+def collect(folder, to):
+    script = REPOSITORY / "benchmarks" / "race.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--collect", str(tmp_path / "runs"), "--to", str(to)],
+        [sys.executable, str(script), "--collect", str(folder), "--to", str(to)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "1 of 5 runs below" in done.stdout
-    study = Study.load(to)
-    assert len(study.runs) == 4
-    assert study.provenance["collected"]
-    assert study.lead("r2plus1d", "r3d")["groups"] == 4
+    return done.stdout

@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(begun, tiny_dataset, tmp_pa
     assert done.returncode == 1
     last_line = done.stderr.strip().splitlines()[-1]
     assert "cannot be written" in last_line
-    assert "free space or choose another folder" in last_line
+    assert "free space or choose another place" in last_line
     assert (begun / "last.safetensors").read_bytes() == before
     assert checkpoints.load(begun / "last.safetensors")[1].card.training["epoch"] == 3
     assert not [p.name for p in begun.iterdir() if "partial" in p.name]

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from r21d_lib.errors import SettingsError
+from r21d_lib.errors import CheckpointError, SettingsError
 from r21d_lib.suite import statistics
 from r21d_lib.training import recipes
 from r21d_lib.training.run import run_many
@@ -54,6 +54,29 @@ def test_entries_side_by_side_give_the_numbers_of_each_alone(entries, build):
     before = scores.stat().st_mtime_ns
     run_many(entries[1:], jobs=1, test_curve=True)
     assert scores.stat().st_mtime_ns == before
+
+
+def test_a_run_that_fails_does_not_stop_the_others(entries, capsys):
+    missing = dataclasses.replace(entries[0], checkpoint="no/such.safetensors")
+    finished = []
+    with pytest.raises(CheckpointError, match=r"no/such\.safetensors"):
+        run_many([missing, entries[1]], jobs=1, on_finish=finished.append)
+    assert [finish.recipe.network for finish in finished] == ["rmc3"]
+    assert f"{RunFolder.of(missing).path.name} failed, others go on" in capsys.readouterr().out
+
+
+def test_an_interruption_waits_for_no_run(entries):
+    long = dataclasses.replace(entries[1].training, epochs=100_000)
+
+    def interrupt(_finish):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_many(
+            [entries[0], dataclasses.replace(entries[1], training=long)],
+            jobs=1,
+            on_finish=interrupt,
+        )
 
 
 def test_compute_counts_the_recipes_own_network():

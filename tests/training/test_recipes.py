@@ -35,6 +35,32 @@ def test_the_finetuning_is_vmzs():
     assert (training.weight_decay, training.momentum) == (0.005, 0.9)
 
 
+def test_the_other_finetunings_are_vmzs():
+    """finetune_ucf101.sh: 8 x 0.0001, 8 epochs of 100,000 clips; of flow, hmdb51's with 32 fields."""
+    ucf = recipes.read("ucf101_finetune")
+    hmdb, flow = recipes.read("hmdb51_finetune"), recipes.read("hmdb51_finetune_flow")
+    assert (ucf.dataset, ucf.training.clips_per_epoch) == ("UCF101", 100_000)
+    assert ucf.training.learning_rate == pytest.approx(8 * 0.0001)
+    same = dict(clips_per_epoch=40_000, learning_rate=0.0016)
+    assert dataclasses.replace(ucf.training, **same) == hmdb.training == flow.training
+    assert (flow.clips.modality, flow.clips.clip_len, flow.quality) == ("flow", 32, None)
+    assert flow.build(51).settings.in_channels == 2
+
+
+def test_an_older_recipe_is_of_rgb():
+    """The values of a run folder that was written before there was flow."""
+    values = recipes.read("figures_race").to_dict()
+    assert "modality" not in values["clips"]
+    recipe = recipes.Recipe.from_dict(json.loads(json.dumps(values)))
+    assert recipe.clips.modality == "rgb"
+    flow = recipes.read("figures_flow")
+    race = recipes.read("figures_race")
+    assert flow.training == race.training
+    # A stride of 3 at 30 frames a second shows the moments that a rate of 10 keeps.
+    assert (flow.clips.fps, flow.clips.stride, race.clips.stride) == (10, 1, 3)
+    assert recipes.read("figures_flow", ["network=r3d"]).training.learning_rate == 0.002
+
+
 def test_the_papers_schedule_counts_from_the_end_of_warm_up():
     training = recipes.read("sports1m_scratch").training
     rates = [training.learning_rate_at(epoch) for epoch in (5, 10, 19, 20, 30, 44)]
@@ -61,7 +87,14 @@ def test_values_are_changed_by_name():
         ("epochs=three", r"training\.epochs: input should be a valid integer"),
         ("resize=64", r"clips\.resize: input should be a valid tuple"),
         ("optimizer=lion", r"training\.optimizer: input should be 'sgd' or 'adamw'"),
-        ("epochs=0", "epochs must be 1 or more"),
+        ("epochs=0", "epochs must be from 1 to"),
+        ("epochs=1000000000000", "epochs must be from 1 to"),
+        ("learning_rate=nan", "learning_rate must be from 0 to"),
+        ("momentum=-1", "momentum must be from 0 to 1"),
+        ("workers=1000000", "workers must be from 0 to"),
+        ("seed=-1", "seed must be from 0 to"),
+        ("clip_len=1000000000", "clip_len must be from 1 to"),
+        ("resize=1000000,1000000", "a height and a width up to"),
         ("crop=500", "does not fit into frames"),
         ("=3", "has no field ''"),
     ],
@@ -77,12 +110,22 @@ def test_a_file_of_ones_own(tmp_path):
     path.write_text((recipes.FOLDER / "small_scratch.toml").read_text() + "seed = 7\n")
     assert recipes.read(path).training.seed == 7
     assert recipes.read(path).name == "mine"
-    path.write_text("network = 3 = 4")
-    with pytest.raises(SettingsError, match=r"mine\.toml cannot be read as a recipe"):
-        recipes.read(path)
+    for content in (b"network = 3 = 4", b"\xff\xfe", b"training = 3", b"learning_rates = 1"):
+        path.write_bytes(content)
+        with pytest.raises(SettingsError, match=r"mine\.toml cannot be read as a recipe"):
+            recipes.read(path, ["epochs=3"])
 
 
 WHOLE = TrainingSettings(epochs=8, warmup_epochs=2, schedule="step", step_epochs=4)
+
+
+def test_a_file_may_give_single_networks_a_rate_of_their_own(tmp_path):
+    file = tmp_path / "mine.toml"
+    text = (recipes.FOLDER / "figures_race.toml").read_text().split("[learning_rates]")[0]
+    file.write_text(f"{text}\n[learning_rates]\nr3d = 0.007\n")
+    assert recipes.read(file, ["network=r3d"]).training.learning_rate == 0.007
+    assert recipes.read(file, ["network=mc2"]).training.learning_rate == 0.002
+    assert recipes.read(file, ["network=r3d", "learning_rate=0.1"]).training.learning_rate == 0.1
 
 
 def test_a_budget_that_is_enough_changes_nothing():

@@ -16,9 +16,10 @@ from r21d_lib.evaluation.protocol import score_videos
 from r21d_lib.evaluation.scores import video_accuracy
 from r21d_lib.models.networks import build_network
 from r21d_lib.plots import tensorboard
-from r21d_lib.training import TrainingDiverged, TrainingSettings, loop, recipes, train
+from r21d_lib.training import TrainingDiverged, TrainingSettings, hardware, loop, recipes, train
 from r21d_lib.training.budget import measure_speed
 from r21d_lib.training.progress import Progress
+from r21d_lib.training.run import train_recipe
 from r21d_lib.training.settings import make_optimizer
 
 CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
@@ -97,6 +98,28 @@ def test_a_finished_run_is_not_trained_again_unless_asked(videos, tmp_path):
     assert (tmp_path / "last.safetensors").stat().st_mtime_ns == stamp
     run(network(), videos, tmp_path, resume=False)
     assert (tmp_path / "last.safetensors").stat().st_mtime_ns != stamp
+
+
+def test_a_fresh_run_keeps_nothing_of_the_old_one_and_all_that_is_a_users(videos, tmp_path):
+    run(network(), videos, tmp_path)
+    events = set(tmp_path.rglob("events.out.tfevents*"))
+    assert events
+    stale = [tmp_path / name for name in ("scores_split1.npz", "scores_dense.npz", "bad_videos.csv")]
+    mine = [tmp_path / name for name in ("mine.safetensors", "notes.md", "tensorboard/notes.md")]
+    for path in (*stale, *mine):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(path.name)
+    run(network(), videos, tmp_path, resume=False)
+    assert [path for path in (*stale, *events) if path.exists()] == []
+    assert [path.read_text() for path in mine] == [path.name for path in mine]
+
+
+@pytest.mark.parametrize("name", ["last.safetensors", "best.safetensors", "metrics.csv", "resume.pt"])
+def test_a_users_file_that_is_named_as_a_runs_is_not_replaced(videos, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(SettingsError, match="choose another folder"):
+        run(network(), videos, tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
 
 
 def test_a_folder_of_another_run_is_not_overwritten(videos, tmp_path):
@@ -246,8 +269,8 @@ def test_speed_is_measured_without_changing_the_network(videos):
 
 def test_pictures_of_a_training_are_kept_for_tensorboard(videos, tmp_path):
     history = run(network(), videos, tmp_path, validation=videos, on_epoch=tensorboard.log_images)
-    scalars = tensorboard.read_scalars(tmp_path)
-    assert scalars["loss"].tolist() == pytest.approx(history["loss"].tolist())
+    losses = [event.value for event in tensorboard._events(tmp_path).Scalars("loss")]
+    assert losses == pytest.approx(history["loss"].tolist())
     for name in ("confusion/training", "per_class/validation"):
         assert tensorboard.read_image(tmp_path, name).std() > 10
     # Four clips of four frames, which show the frames that went in: the square is bright.
@@ -257,4 +280,22 @@ def test_pictures_of_a_training_are_kept_for_tensorboard(videos, tmp_path):
     with pytest.raises(DatasetError, match="has no picture 'nothing': it has"):
         tensorboard.read_image(tmp_path, "nothing")
     with pytest.raises(DatasetError, match="no TensorBoard events"):
-        tensorboard.read_scalars(tmp_path / "nowhere")
+        tensorboard.read_image(tmp_path / "nowhere", "clips")
+
+
+def test_a_batch_too_small_for_the_norms_is_one_line(tiny_data, build):
+    changes = ["network=r3d", "batch_size=1", "width=4", "clip_len=8", "resize=16,16", "crop=16"]
+    recipe = recipes.read("small_scratch", [f"data={tiny_data}", "epochs=1", *changes])
+    with pytest.raises(SettingsError, match=r"batch_size=1 leaves the norms .* give more clips"):
+        train_recipe(recipe, progress=False)
+
+
+def test_workers_that_cannot_hand_over_their_clips_are_refused(monkeypatch):
+    class Usage:
+        free = 64 * 1024
+
+    monkeypatch.setattr(hardware.shutil, "disk_usage", lambda _: Usage)
+    hardware.check_shared_memory(0, 10**9)
+    hardware.check_shared_memory(1, 10_000)
+    with pytest.raises(SettingsError, match="give workers=0, or start the container with more"):
+        hardware.check_shared_memory(2, 100_000)

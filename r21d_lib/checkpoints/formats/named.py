@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r21d_lib.errors import CheckpointError
+from r21d_lib.errors import CheckpointError, few
 
 # What Caffe2's training leaves beside the weights.
 _TRAINING_BLOBS = re.compile(
@@ -20,15 +20,17 @@ _TRAINING_BLOBS = re.compile(
 _NORM_PARTS = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}
 _BLOB = re.compile(
     r"(?P<stem>conv1)(?P<stem_middle>_middle)?_(?P<stem_part>w|spatbn_relu_(?:s|b|rm|riv))"
-    r"|comp_(?P<block>\d+)_(?P<kind>conv|spatbn)_(?P<conv>\d)(?P<middle>_middle)?_(?P<part>w|s|b|rm|riv)"
-    r"|shortcut_projection_(?P<short>\d+)_(?P<short_part>w|spatbn_(?:s|b|rm|riv))"
+    r"|comp_(?P<block>\d{1,4})_(?P<kind>conv|spatbn)_(?P<conv>\d)(?P<middle>_middle)?_(?P<part>w|s|b|rm|riv)"
+    r"|shortcut_projection_(?P<short>\d{1,4})_(?P<short_part>w|spatbn_(?:s|b|rm|riv))"
     r"|last_out_L(?P<classes>\d+)_(?P<head_part>w|b)"
 )
 _BLOB_PARTS = {ours: theirs for theirs, ours in _NORM_PARTS.items()}
-_BLOCK = re.compile(r"layer(\d)\.(\d+)\.")
+_BLOCK = re.compile(r"layer(\d)\.(\d{1,4})\.")
 _KENSHOHARA = re.compile(
     r"(?P<block>layer\d\.\d+\.)?(?P<kind>conv|bn)(?P<conv>\d)(?P<half>_s|_t)?\.(?P<rest>\w+)"
 )
+_IN_A_GROUP = re.compile(r"((?:.*\.)?)layer[1-4]\.\d+\.")
+_IN_A_SEQUENCE = re.compile(r"fc\.\d+\.(weight|bias)")  # a last layer behind a dropout
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class NamedWeights:
         origin: this project's name -> the file's own, for messages.
         unexpected: what the file holds besides weights, left alone.
         grammar: "Caffe2", "torchvision" or "kenshohara".
+        headless: whether the file lacks the last layer, so that the one here is empty.
     """
 
     tensors: dict[str, Tensor]
     origin: dict[str, str]
     unexpected: tuple[str, ...] = ()
     grammar: str = "torchvision"
+    headless: bool = False
 
     def called(self, name: str) -> str:
         """Return a name as a message gives it: this project's and, where it differs, the file's."""
@@ -113,15 +117,29 @@ def to_caffe2(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def from_torch(state: dict[str, Tensor]) -> NamedWeights:
-    """Rename a state dict of kenshohara's networks; torchvision's grammar is this project's own."""
-    if "conv1.weight" not in state and "conv1_s.weight" not in state:
-        return NamedWeights(dict(state), {name: name for name in state})
+    """Rename a state dict of kenshohara's networks; torchvision's grammar is this project's own.
+
+    What a wrapper wrote before every name ("module.", "_orig_mod.", "model.backbone.") is left off, and
+    what stands outside of the wrapped network is left alone.
+
+    Raises:
+        CheckpointError: if the state holds two networks.
+    """
+    prefixes = {match[1] for name in state if (match := _IN_A_GROUP.match(name))}
+    if len(prefixes) > 1:
+        raise CheckpointError(
+            f"it holds {len(prefixes)} networks, at {few(tuple(sorted(prefixes)))}: save one of them"
+        )
+    prefix = prefixes.pop() if prefixes else ""
+    inside = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
+    beside = tuple(key for key in state if not key.startswith(prefix))
+    kenshohara = "conv1.weight" in inside or "conv1_s.weight" in inside
     tensors, origin = {}, {}
-    for key, tensor in state.items():
-        match = _KENSHOHARA.fullmatch(key)
-        name = key if match is None else _from_kenshohara(match)
-        tensors[name], origin[name] = tensor, key
-    return NamedWeights(tensors, origin, (), "kenshohara")
+    for inner, key in inside.items():
+        match = _KENSHOHARA.fullmatch(inner) if kenshohara else None
+        name = _from_kenshohara(match) if match else _IN_A_SEQUENCE.sub(r"fc.\1", inner)
+        tensors[name], origin[name] = state[key], key
+    return NamedWeights(tensors, origin, beside, "kenshohara" if kenshohara else "torchvision")
 
 
 def _group_starts(blobs: dict[str, np.ndarray]) -> list[int]:

@@ -7,20 +7,9 @@ from r21d_lib.data.action_figures.actions import MOTION_PAIRS, ORDER_BLIND_CEILI
 from r21d_lib.data.action_figures.generation import (
     SOURCE_CLASSES,
     TARGET_CLASSES,
+    film_course,
     generate,
     load,
     render,
 )
 from r21d_lib.data.action_figures.sheets import contact_sheet, write_contact_sheets
-
-__all__ = [
-    "MOTION_PAIRS",
-    "ORDER_BLIND_CEILING",
-    "SOURCE_CLASSES",
-    "TARGET_CLASSES",
-    "contact_sheet",
-    "generate",
-    "load",
-    "render",
-    "write_contact_sheets",
-]

@@ -4,54 +4,11 @@ A cyclic action repeats with every whole phase; a single one runs from phase 0 t
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from r21d_lib.data.action_figures.skeleton import Point, Pose, View
-
-RUNG = 0.34  # from one rung of the ladder to the next
-
-
-@dataclass(frozen=True)
-class Thing:
-    """An object beside the people: a kind, a place, and what else the kind needs.
-
-    Kinds: "ball" at a point; "stick" from a point to another, of a width; "box" (corner, size);
-    "chair" (its seat's front edge); "bar" (height); "ladder" (x, scroll); `held` things follow a
-    hand: "held ball", "held box", and "held stick" (angle, length) leave it from both hands.
-    """
-
-    kind: str
-    at: Point = (0.0, 0.0)
-    size: Point = (0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One moment of an action: one or two people, and things."""
-
-    poses: tuple[Pose, ...]
-    things: tuple[Thing, ...] = ()
-
-
-@dataclass(frozen=True)
-class Action:
-    """How an action moves.
-
-    Attributes:
-        at: from phase and amplitude (about 1) to the moment.
-        frames: frames of one cycle, or of the whole single action, at average speed.
-        cyclic: repeats, or runs once.
-        travel: how far the person goes per cycle, in body units, where it is a locomotion.
-        view: seen from the side or from the front.
-    """
-
-    at: Callable[[float, float], Moment]
-    frames: float
-    cyclic: bool
-    travel: float = 0.0
-    view: View = "side"
+from r21d_lib.data.action_figures.moments import RUNG, Action, Moment, Thing
+from r21d_lib.data.action_figures.skeleton import Pose
 
 
 def _sin(phase: float) -> float:
@@ -81,20 +38,25 @@ def _stride(phase: float, swing: float, flex: float, lean: float) -> tuple[float
     return thigh, thigh - 6 - flex * max(0.0, math.cos(2 * math.pi * phase)) ** 1.5
 
 
+def _alone(*things: Thing, **pose: Any) -> Moment:
+    """Return a moment of one person in a pose, with things beside."""
+    return Moment((Pose(**pose),), things)
+
+
 # Target classes -----------------------------------------------------------------------------------
 
 
 def _walk(p: float, a: float) -> Moment:
     arms = tuple((-22 * a * _sin(q), -22 * a * _sin(q) + 14) for q in (p, p + 0.5))
     legs = (_stride(p, 26 * a, 45, 0), _stride(p + 0.5, 26 * a, 45, 0))
-    return Moment((Pose(torso=3, arms=arms, legs=legs),))  # type: ignore[arg-type]
+    return _alone(torso=3, arms=arms, legs=legs)
 
 
 def _run(p: float, a: float) -> Moment:
     arms = tuple((-48 * a * _sin(q), -48 * a * _sin(q) + 92) for q in (p, p + 0.5))
     legs = (_stride(p, 46 * a, 95, 12), _stride(p + 0.5, 46 * a, 95, 12))
     lift = 0.09 * abs(_sin(p + 0.02))
-    return Moment((Pose(torso=15, arms=arms, legs=legs, lift=lift),))  # type: ignore[arg-type]
+    return _alone(torso=15, arms=arms, legs=legs, lift=lift)
 
 
 def _jump(p: float, a: float) -> Moment:
@@ -103,15 +65,11 @@ def _jump(p: float, a: float) -> Moment:
     arm = _keyed(q, (0, 10), (0.26, -60), (0.45, 165), (0.7, 120), (1, 10))
     lift = 0.4 * a * max(0.0, math.sin(math.pi * (q - 0.38) / 0.38)) if 0.38 < q < 0.76 else 0.0
     thigh, shin = 62 * crouch, -52 * crouch
-    return Moment(
-        (
-            Pose(
-                torso=38 * crouch,
-                arms=((arm, arm + 12), (arm - 6, arm + 8)),
-                legs=((thigh, shin), (thigh - 5, shin - 4)),
-                lift=lift,
-            ),
-        )
+    return _alone(
+        torso=38 * crouch,
+        arms=((arm, arm + 12), (arm - 6, arm + 8)),
+        legs=((thigh, shin), (thigh - 5, shin - 4)),
+        lift=lift,
     )
 
 
@@ -125,7 +83,7 @@ def _clap(p: float, a: float) -> Moment:
 
 def _wave(p: float, a: float) -> Moment:
     arm = 128.0, 182 + 40 * a * _sin(p)
-    return Moment((Pose(view="front", arms=((8, 6), arm), legs=((5, 3), (5, 3))),))
+    return _alone(view="front", arms=((8, 6), arm), legs=((5, 3), (5, 3)))
 
 
 def _pick(p: float, a: float) -> Moment:
@@ -166,16 +124,12 @@ def _cartwheel(p: float, a: float) -> Moment:
     spread = _keyed(p, (0, 0), (0.18, 1), (0.82, 1), (1, 0))
     arms = (168.0, 172.0)
     leg = 8 + 38 * spread * a
-    return Moment(
-        (
-            Pose(
-                view="front",
-                arms=(arms, arms),
-                legs=((leg, leg), (leg, leg)),
-                turn=turn,
-                x=_mix(-0.7, 0.7, p),
-            ),
-        )
+    return _alone(
+        view="front",
+        arms=(arms, arms),
+        legs=((leg, leg), (leg, leg)),
+        turn=turn,
+        x=_mix(-0.7, 0.7, p),
     )
 
 
@@ -215,15 +169,11 @@ def _kick(p: float, a: float) -> Moment:
     shin = _keyed(q, (0, -6), (0.25, -95), (0.42, 20), (0.52, 92 * a), (0.66, 60), (1, -6))
     lean = _keyed(q, (0, 0), (0.25, 10), (0.52, -20), (1, 0))
     arm = -0.5 * thigh
-    return Moment(
-        (
-            Pose(
-                torso=lean,
-                arms=((-arm + 12, -arm + 50), (arm, arm + 30)),
-                legs=((2, -4), (thigh, shin)),
-                anchor="lowest",
-            ),
-        )
+    return _alone(
+        torso=lean,
+        arms=((-arm + 12, -arm + 50), (arm, arm + 30)),
+        legs=((2, -4), (thigh, shin)),
+        anchor="lowest",
     )
 
 
@@ -232,14 +182,10 @@ def _punch(p: float, a: float) -> Moment:
         out = max(0.0, _sin(q)) ** 0.7
         return _mix(28, 91, out * min(a, 1.05)), _mix(148, 91, out)
 
-    return Moment(
-        (
-            Pose(
-                torso=8 + 6 * abs(_sin(p)),
-                arms=(arm(p + 0.5), arm(p)),
-                legs=((30, 8), (-16, -34)),
-            ),
-        )
+    return _alone(
+        torso=8 + 6 * abs(_sin(p)),
+        arms=(arm(p + 0.5), arm(p)),
+        legs=((30, 8), (-16, -34)),
     )
 
 
@@ -248,18 +194,14 @@ def _pushup(p: float, a: float) -> Moment:
     slope = math.degrees(math.asin((height + 0.02) / 1.42))
     hands = ((0.0, -height), (0.03, -height))
     line = 90 - slope
-    return Moment(
-        (
-            Pose(
-                torso=line,
-                hands=hands,
-                bend=1,
-                legs=((-line, -line), (-line - 1, -line + 1)),
-                head=-18,
-                anchor="foot",
-                x=-0.85,
-            ),
-        )
+    return _alone(
+        torso=line,
+        hands=hands,
+        bend=1,
+        legs=((-line, -line), (-line - 1, -line + 1)),
+        head=-18,
+        anchor="foot",
+        x=-0.85,
     )
 
 
@@ -299,16 +241,12 @@ def _dribble(p: float, a: float) -> Moment:
 def _fall_floor(p: float, a: float) -> Moment:
     q = _ease(p) ** 1.4
     buckle = math.sin(math.pi * min(p, 1.0))
-    return Moment(
-        (
-            Pose(
-                torso=-14 * buckle,
-                arms=((30 + 90 * q, 50 + 80 * q), (10 + 120 * q, 30 + 110 * q)),
-                legs=((38 * buckle + 6, -28 * buckle), (20 * buckle - 4, -40 * buckle)),
-                turn=-88 * q,
-                x=_mix(0.25, 0.1, q),
-            ),
-        )
+    return _alone(
+        torso=-14 * buckle,
+        arms=((30 + 90 * q, 50 + 80 * q), (10 + 120 * q, 30 + 110 * q)),
+        legs=((38 * buckle + 6, -28 * buckle), (20 * buckle - 4, -40 * buckle)),
+        turn=-88 * q,
+        x=_mix(0.25, 0.1, q),
     )
 
 
@@ -332,34 +270,26 @@ def _handstand(p: float, a: float) -> Moment:
     arm = _keyed(p, (0, 20), (0.2, 160), (0.4, 178), (1, 180))
     split = 46 * a * math.sin(math.pi * min(max((p - 0.1) / 0.75, 0.0), 1.0))
     wobble = 5 * _sin(2 * p) if p > 0.6 else 0.0
-    return Moment(
-        (
-            Pose(
-                torso=0,
-                arms=((arm, arm), (arm - 2, arm + 2)),
-                legs=((split + wobble, split * 0.6), (-split + wobble, -split)),
-                turn=turn,
-                x=_mix(-0.3, 0.1, _ease(p)),
-            ),
-        )
+    return _alone(
+        torso=0,
+        arms=((arm, arm), (arm - 2, arm + 2)),
+        legs=((split + wobble, split * 0.6), (-split + wobble, -split)),
+        turn=turn,
+        x=_mix(-0.3, 0.1, _ease(p)),
     )
 
 
 def _pullup(p: float, a: float) -> Moment:
     up = 0.5 - 0.5 * math.cos(2 * math.pi * p)
     height = _mix(0.57, 0.12, up * min(a, 1.0))
-    return Moment(
-        (
-            Pose(
-                view="front",
-                hands=((-0.14, height), (0.14, height)),
-                bend=1,
-                legs=((4, 2), (6, 3)),
-                anchor="hands",
-                lift=1.98,
-            ),
-        ),
-        (Thing("bar", (0.0, 1.98)),),
+    return _alone(
+        Thing("bar", (0.0, 1.98)),
+        view="front",
+        hands=((-0.14, height), (0.14, height)),
+        bend=1,
+        legs=((4, 2), (6, 3)),
+        anchor="hands",
+        lift=1.98,
     )
 
 
@@ -381,33 +311,25 @@ def _situp(p: float, a: float) -> Moment:
     up = 0.5 - 0.5 * math.cos(2 * math.pi * p)
     torso = _mix(-88, 22, up * min(a, 1.0))
     arm = 180 - torso
-    return Moment(
-        (
-            Pose(
-                torso=torso,
-                arms=((arm - 50, arm + 95), (arm - 55, arm + 90)),
-                legs=((128, 22), (124, 18)),
-                anchor="foot",
-                x=0.6,
-            ),
-        )
+    return _alone(
+        torso=torso,
+        arms=((arm - 50, arm + 95), (arm - 55, arm + 90)),
+        legs=((128, 22), (124, 18)),
+        anchor="foot",
+        x=0.6,
     )
 
 
 def _somersault(p: float, a: float) -> Moment:
     tuck = _keyed(p, (0, 0.25), (0.22, 1), (0.8, 1), (1, 0.25))
     turn = 360 * _ease((p - 0.1) / 0.8)
-    return Moment(
-        (
-            Pose(
-                torso=52 * tuck,
-                head=34 * tuck,
-                arms=((40 + 30 * tuck, 60 * tuck), (36 + 30 * tuck, 56 * tuck)),
-                legs=((112 * tuck, -44 * tuck), (108 * tuck, -48 * tuck)),
-                turn=turn,
-                x=_mix(-0.65, 0.65, p),
-            ),
-        )
+    return _alone(
+        torso=52 * tuck,
+        head=34 * tuck,
+        arms=((40 + 30 * tuck, 60 * tuck), (36 + 30 * tuck, 56 * tuck)),
+        legs=((112 * tuck, -44 * tuck), (108 * tuck, -48 * tuck)),
+        turn=turn,
+        x=_mix(-0.65, 0.65, p),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from r21d_lib.data.action_figures.actions import RUNG, Moment, Thing
+from r21d_lib.data.action_figures.moments import RUNG, Moment, Thing
 from r21d_lib.data.action_figures.skeleton import Body, Joints, Point, Pose, along, joints
 
 WIDTH, HEIGHT = 160, 120

@@ -17,7 +17,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from r21d_lib.data import lists, video
-from r21d_lib.data.action_figures.actions import SOURCE_ACTIONS, TARGET_ACTIONS, Action, Moment, Thing
+from r21d_lib.data.action_figures import films
+from r21d_lib.data.action_figures.actions import SOURCE_ACTIONS, TARGET_ACTIONS
 from r21d_lib.data.action_figures.drawing import (
     Camera,
     Person,
@@ -26,16 +27,22 @@ from r21d_lib.data.action_figures.drawing import (
     random_person,
     random_scene,
 )
-from r21d_lib.errors import DatasetError, SettingsError
+from r21d_lib.data.action_figures.moments import Action, Thing
+from r21d_lib.errors import DatasetError, SettingsError, few
 from r21d_lib.files import whole_file
 
-Subset = Literal["target", "source"]
-ACTIONS: dict[str, dict[str, Action]] = {"target": TARGET_ACTIONS, "source": SOURCE_ACTIONS}
+Subset = Literal["target", "source", "films"]
+ACTIONS: dict[str, dict[str, Action]] = {
+    "target": TARGET_ACTIONS,
+    "source": SOURCE_ACTIONS,
+    "films": TARGET_ACTIONS,
+}
 TARGET_CLASSES = tuple(TARGET_ACTIONS)
 SOURCE_CLASSES = tuple(SOURCE_ACTIONS)
 
 FPS = 30
-VERSION = 3  # raise it when the same request draws other videos
+# To be raised when the same request draws other videos.
+VERSIONS: dict[str, int] = {"target": 3, "source": 3, "films": 1}
 TEST_FRACTION = 0.3
 _QP_TO_LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its quality scale in the encoder's units
 
@@ -96,8 +103,8 @@ def generate(
     Args:
         root: the data set's folder.
         subset: "target" (twelve actions of HMDB51, for the notebooks; six of them in pairs that only
-            the order of the frames tells apart, `actions.MOTION_PAIRS`) or "source" (fourteen others,
-            for pretraining).
+            the order of the frames tells apart, `actions.MOTION_PAIRS`), "source" (fourteen others,
+            for pretraining) or "films" (the twelve, each somewhere within 4 to 6 s).
         clips_per_class: 20 or more, each of another person; 70% train and 30% test in each split, no
             person in both, and no test person of one split in another's test part.
         seed: of people, scenes, cameras and movements.
@@ -106,7 +113,7 @@ def generate(
 
     Raises:
         SettingsError: if the request makes no sense.
-        DatasetError: if `root` holds a data set of another request.
+        DatasetError: if `root` holds a data set of another request, or something else.
     """
     root = Path(root)
     _check_subset(subset)
@@ -120,7 +127,7 @@ def generate(
         raise SettingsError(f"{workers} workers draw nothing: choose 1 or more, or None for all cores")
     request = {
         "name": f"action_figures_{subset}",
-        "version": VERSION,
+        "version": VERSIONS[subset],
         "clips_per_class": clips_per_class,
         "seed": seed,
     }
@@ -130,6 +137,9 @@ def generate(
             f"{root} holds another data set ({note.read_text().strip()}): "
             f"delete the folder or choose another one for {json.dumps(request)}"
         )
+    there = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    if not note.is_file() and (foreign := sorted(n for n in there if not n.startswith("."))):
+        raise DatasetError(f"{root} holds {few(foreign)}, which is no part of it: name another folder")
     with whole_file(note) as partial:
         partial.write_text(json.dumps(request) + "\n")
     clips = _plan(subset, clips_per_class, seed)
@@ -193,14 +203,26 @@ def render(subset: Subset, action: str, group: int, take: int, *, seed: int = 0)
     return _draw(_Clip(action, subset, group, take, seed))
 
 
+def film_course(action: str, group: int, *, seed: int = 0) -> films.Course:
+    """Return when the action of a film happens, in frames.
+
+    Raises:
+        SettingsError: if the action does not exist.
+    """
+    if action not in ACTIONS["films"]:
+        raise SettingsError(f"{action!r} is none of the actions: {', '.join(ACTIONS['films'])}")
+    clip = _Clip(action, "films", group, 0, seed)
+    return films.plan(ACTIONS["films"][action], clip.rng("movement"))
+
+
 def _check_subset(subset: str) -> None:
     if subset not in ACTIONS:
-        raise SettingsError(f"ActionFigures has no subset {subset!r}: choose target or source")
+        raise SettingsError(f"ActionFigures has no subset {subset!r}: choose {', '.join(ACTIONS)}")
 
 
 def _read_note(note: Path) -> object:
     try:
-        return json.loads(note.read_text())
+        return json.loads(note.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DatasetError(f"{note} is damaged: delete {note.parent} and draw again") from error
 
@@ -231,7 +253,7 @@ def _write_clip(clip: _Clip, path: Path) -> None:
     video.write(
         path,
         _draw(clip),
-        fps=FPS,
+        fps=films.FPS if clip.subset == "films" else FPS,
         options={"flags": "+qscale", "global_quality": str(_QP_TO_LAMBDA * clip.qscale)},
     )
 
@@ -239,7 +261,7 @@ def _write_clip(clip: _Clip, path: Path) -> None:
 def _cast(clip: _Clip) -> tuple[tuple[Person, Person], Camera, Image.Image]:
     """Draw who is filmed, by which camera and where.
 
-    They belong to the group, whatever it does: they must not give the action away. The two sets share
+    They belong to the group, whatever it does: they must not give the action away. The sets share
     nobody, so that a network is never tested on people whom it saw in pretraining.
     """
     rng = np.random.default_rng((clip.seed, clip.group, zlib.crc32(clip.subset.encode())))
@@ -253,6 +275,8 @@ def _draw(clip: _Clip) -> np.ndarray:
     action = ACTIONS[clip.subset][clip.action]
     people, camera, scene = _cast(clip)
     rng = clip.rng("movement")
+    if clip.subset == "films":
+        return films.draw(clip.action, action, people, camera, scene, rng)
     num_frames = int(rng.integers(36, 45))
     frames = action.frames * rng.uniform(0.82, 1.2)
     amplitude = float(rng.uniform(0.85, 1.1))
@@ -273,7 +297,7 @@ def _draw(clip: _Clip) -> np.ndarray:
         gone = action.travel * (number - num_frames / 2) / frames
         # Half the walkers cross the picture, half are followed: the place alone says nothing.
         x = place_x + (0.0 if follow else 0.55 * gone)
-        moment = _moved(moment, x) if len(moment.poses) == 1 else moment
+        moment = moment.moved(x)
         scroll = gone if follow else 0.45 * gone
         if spare_chair:
             chair = Thing("chair", (chair_x - scroll, 0.41))
@@ -289,16 +313,3 @@ def _draw(clip: _Clip) -> np.ndarray:
             )
         )
     return np.stack(pictures)
-
-
-def _moved(moment: Moment, x: float) -> Moment:
-    """Shift one person and the things beside, but not those held, along the ground."""
-    return Moment(
-        tuple(pose.but(x=pose.x + x) for pose in moment.poses),
-        tuple(
-            thing
-            if thing.kind.startswith("held")
-            else replace(thing, at=(thing.at[0] + x, thing.at[1]))
-            for thing in moment.things
-        ),
-    )

@@ -11,30 +11,21 @@ from r21d_lib.files import whole_file
 
 _LABEL = 150  # of the class name [pixels]
 _GAP = 4
+_FRAMES = 8  # of a strip
 
 
-def contact_sheet(
-    subset: Subset, *, actions: list[str] | None = None, count: int = 8, seed: int = 0
-) -> Image.Image:
-    """Draw two clips of each class, `count` evenly spaced frames a clip, one strip a line.
-
-    Args:
-        subset: "target" or "source".
-        actions: some of its classes; None takes all.
-        count: frames a strip.
-        seed: of the data set.
-    """
-    chosen = actions or sorted(ACTIONS[subset])
-    line = HEIGHT + _GAP
-    sheet = Image.new("RGB", (_LABEL + count * (WIDTH + _GAP), 2 * line * len(chosen)), "white")
+def contact_sheet(subset: Subset) -> Image.Image:
+    """Draw two clips of each class of a subset, eight evenly spaced frames a clip, one strip a line."""
+    line, actions = HEIGHT + _GAP, sorted(ACTIONS[subset])
+    sheet = Image.new("RGB", (_LABEL + _FRAMES * (WIDTH + _GAP), 2 * line * len(actions)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(18)
-    for number, action in enumerate(chosen):
+    for number, action in enumerate(actions):
         for take in range(2):
             top = (2 * number + take) * line
             # Two people of different looks, not two takes of one.
-            frames = render(subset, action, group=3 * number + 7 * take, take=take, seed=seed)
-            picked = np.linspace(0, len(frames) - 1, count).round().astype(int)
+            frames = render(subset, action, group=3 * number + 7 * take, take=take)
+            picked = np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int)
             for column, index in enumerate(picked):
                 sheet.paste(Image.fromarray(frames[index]), (_LABEL + column * (WIDTH + _GAP), top))
         draw.text((8, 2 * number * line + line - 12), action, fill="black", font=font)

@@ -1,20 +1,23 @@
-"""Taking files out of archives: .zip, and .rar through whichever of bsdtar, 7z and unar is there.
+"""Taking files out of archives: .zip, .tar, .parquet, and .rar through whichever program reads it.
 
 Nothing is written before every name in the archive was seen to stay inside the target folder.
 """
 
+import functools
 import json
 import shutil
 import stat
 import subprocess
+import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from r21d_lib.errors import DatasetError
+from r21d_lib.files import stays_inside
 
-SUFFIXES = (".rar", ".zip")
+SUFFIXES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,14 @@ def _names_of_lsar(text: str) -> list[str]:
 _TOOLS = (
     _Tool("bsdtar", ("bsdtar", "-tf"), str.splitlines, lambda a, to: ["bsdtar", "-xf", a, "-C", to]),
     _Tool("7z", ("7z", "l", "-slt"), _names_of_7z, lambda a, to: ["7z", "x", "-y", f"-o{to}", a]),
+    _Tool("unrar", ("unrar", "lb"), str.splitlines, lambda a, to: ["unrar", "x", "-idq", a, f"{to}/"]),
     _Tool("unar", ("lsar", "-json"), _names_of_lsar, lambda a, to: ["unar", "-q", "-D", "-o", to, a]),
 )
 
 
 def is_archive(path: Path) -> bool:
     """Tell by its name whether a file is an archive that `extract` takes."""
-    return path.is_file() and path.suffix.lower() in SUFFIXES
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
 def extract(archive: Path, to: Path) -> None:
@@ -63,9 +67,10 @@ def extract(archive: Path, to: Path) -> None:
         DatasetError: if no program can read the archive, it is damaged, or a name in it leaves the
             folder; then the folder is not there.
     """
-    names, unpack = _zip(archive) if archive.suffix.lower() == ".zip" else _rar(archive)
+    readers = {".zip": _zip, ".rar": _rar, ".parquet": _parquet}
+    names, unpack = readers.get(archive.suffix.lower(), _tar)(archive)
     for name in names:
-        if not _stays_inside(name):
+        if not stays_inside(name):
             raise DatasetError(
                 f"{archive} is refused: its entry {name!r} would be written outside of {to}"
             )
@@ -73,19 +78,12 @@ def extract(archive: Path, to: Path) -> None:
     try:
         unpack(to)
         for path in to.rglob("*"):
-            if path.is_symlink():
-                raise DatasetError(f"{archive} is refused: its entry {path.name!r} is a link")
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise DatasetError(f"{archive} is refused: its entry {path.name!r} is no plain file")
+            path.chmod(0o755 if path.is_dir() else 0o644)  # whatever rights the archive gives
     except BaseException:
         shutil.rmtree(to, ignore_errors=True)
         raise
-
-
-def _stays_inside(name: str) -> bool:
-    """Tell whether a name, by the rules of Linux and of Windows, is a place below the folder."""
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.is_absolute() or path.drive or path.root or ".." in path.parts:
-            return False
-    return "\n" not in name and "\0" not in name
 
 
 def _zip(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
@@ -108,19 +106,73 @@ def _zip(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
     return [entry.filename for entry in entries], unpack
 
 
-def _rar(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
-    tool = next((tool for tool in _TOOLS if shutil.which(tool.program)), None)
-    if tool is None:
-        raise DatasetError(
-            f"{archive} needs a program that reads .rar: apt-get install libarchive-tools "
-            "(or 7zip, or unar; macOS and conda: libarchive)"
-        )
-    names = tool.names(_run([*tool.list_command, str(archive)], archive))
+def _tar(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+    try:
+        with tarfile.open(archive) as file:
+            entries = file.getmembers()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DatasetError(f"{archive} is damaged ({error}): copy it again") from error
+    for entry in entries:
+        if not (entry.isfile() or entry.isdir()):
+            raise DatasetError(f"{archive} is refused: its entry {entry.name!r} is no plain file")
 
     def unpack(to: Path) -> None:
-        _run(tool.extract_command(str(archive), str(to)), archive)
+        try:
+            with tarfile.open(archive) as file:
+                file.extractall(to, filter="data")
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise DatasetError(f"{archive} cannot be unpacked ({error}): copy it again") from error
+
+    return [entry.name for entry in entries], unpack
+
+
+def _parquet(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+    """Read a table of the Hugging Face Hub: a column `video` of {bytes, path}, a row a video."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(archive)
+        paths = table.read(columns=["video.path"]).column("video").to_pylist()
+    except (pyarrow.ArrowException, KeyError, OSError) as error:
+        raise DatasetError(
+            f"{archive} is no table with a column video of bytes and path ({error}): take another form"
+        ) from error
+    names = [PurePosixPath((row or {}).get("path") or "").name for row in paths]
+    if not all(names):
+        raise DatasetError(
+            f"{archive} does not say the videos' names, which the official splits list: take another "
+            "form"
+        )
+
+    def unpack(to: Path) -> None:
+        for batch in table.iter_batches(batch_size=16, columns=["video"]):
+            for row in batch.column("video").to_pylist():
+                (to / PurePosixPath(row["path"]).name).write_bytes(row["bytes"])
 
     return names, unpack
+
+
+def _rar(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+    """List with the first program that can: not every 7z was built with rar."""
+    failures = []
+    for tool in (tool for tool in _TOOLS if shutil.which(tool.program)):
+        try:
+            names = tool.names(_run([*tool.list_command, str(archive)], archive))
+        except DatasetError as error:
+            failures.append(error)
+            continue
+        return names, functools.partial(_extract_with, tool, archive)
+    if failures:
+        raise failures[0]
+    raise DatasetError(
+        f"{archive} needs a program that reads .rar: apt-get install libarchive-tools "
+        "(or unrar, 7zip-rar, unar; macOS and conda: libarchive)"
+    )
+
+
+def _extract_with(tool: _Tool, archive: Path, to: Path) -> None:
+    _run(tool.extract_command(str(archive), str(to)), archive)
 
 
 def _run(command: list[str], archive: Path) -> str:

@@ -2,42 +2,33 @@
 
 import difflib
 import os
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
 
-from tqdm.auto import tqdm
-
-from r21d_lib.data import lists, video
+from r21d_lib.data import lists
+from r21d_lib.data.decoding_check import Finding, decode_all
 from r21d_lib.data.hmdb51.official import FOLDER, NUM_CLIPS, known_names
-from r21d_lib.data.safe_pool import guarded_map
-from r21d_lib.errors import DatasetError, VideoError, few
+from r21d_lib.errors import DatasetError, few
 
 # Other projects' frame counts differ from the truth by a few frames, more in long clips.
 _FRAMES_OFF, _SHARE_OFF = 5, 0.1
-_SECONDS_A_CLIP = 120.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that the check found.
-
-    Attributes:
-        level: "wrong" where training or testing on a split would fail or be false, else "note".
-        text: what, and how to mend it.
-    """
-
-    level: Literal["wrong", "note"]
-    text: str
 
 
 def examine(
-    root: str | Path, *, decode: bool = True, workers: int | None = None, progress: bool = True
+    root: str | Path,
+    *,
+    classes: Collection[str] | None = None,
+    splits: Collection[int] = lists.SPLITS,
+    decode: bool = True,
+    workers: int | None = None,
+    progress: bool = True,
 ) -> list[Finding]:
     """Check HMDB51's class folders, names, counts and files.
 
     Args:
         root: the folder of the 51 class folders.
+        classes: those that should be there; None expects all.
+        splits: those whose clips should be there.
         decode: decodes every clip, in order; otherwise only names and counts are looked at.
         workers: processes; None takes one a core.
         progress: shows a bar when it takes more than two seconds.
@@ -51,26 +42,31 @@ def examine(
     root = Path(root).expanduser()
     if not root.is_dir():
         raise DatasetError(f"no folder {root}: make it with `r21d prepare hmdb51 SOURCE --to {root}`")
-    classes = lists.read_split(FOLDER, 1)[0]
-    known = known_names()
+    known = {
+        name: frames
+        for name, frames in known_names(splits).items()
+        if classes is None or name.split("/")[0] in classes
+    }
+    classes = [name for name in lists.read_split(FOLDER, 1)[0] if classes is None or name in classes]
     present = {
         f"{name}/{path.name}": path
         for name in classes
         if (root / name).is_dir()
         for path in sorted((root / name).iterdir())
-        if path.suffix == ".avi"
+        if path.suffix == ".avi" and path.is_file()
     }
     findings = _classes(root, classes)
-    findings += _names(known, present)
-    findings += _splits(present)
+    findings += _names(root, known, present)
+    findings += _splits(known, present, splits)
     if decode:
         findings += _files(known, present, workers, progress)
     return sorted(findings, key=lambda finding: finding.level != "wrong")
 
 
-def _classes(root: Path, classes: tuple[str, ...]) -> list[Finding]:
+def _classes(root: Path, classes: Collection[str]) -> list[Finding]:
     missing = [name for name in classes if not (root / name).is_dir()]
-    others = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name not in classes)
+    official = lists.read_split(FOLDER, 1)[0]
+    others = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name not in official)
     findings = []
     if missing:
         findings.append(
@@ -87,13 +83,16 @@ def _classes(root: Path, classes: tuple[str, ...]) -> list[Finding]:
     return findings
 
 
-def _names(known: dict[str, int | None], present: dict[str, Path]) -> list[Finding]:
+def _names(root: Path, known: dict[str, int | None], present: dict[str, Path]) -> list[Finding]:
     """Compare the files' names with the lists'; unpacking sometimes changes odd characters."""
     absent = sorted(known.keys() - present.keys())
     extra = sorted(present.keys() - known.keys())
     findings = []
     if absent:
         text = f"{len(absent)} listed clips are absent ({few(absent)})"
+        if os.path.lexists(root / absent[0]):
+            text += f"; {absent[0]} is a link to a file that is not there: prepare again from the files"
+            return [Finding("wrong", text)]
         near = difflib.get_close_matches(absent[0], extra, n=1, cutoff=0.85)
         if near:
             text += f"; {near[0]} may be one of them under another name: unpack with another program"
@@ -110,12 +109,12 @@ def _names(known: dict[str, int | None], present: dict[str, Path]) -> list[Findi
     return findings
 
 
-def _splits(present: dict[str, Path]) -> list[Finding]:
+def _splits(known: Collection[str], present: Collection[str], splits: Collection[int]) -> list[Finding]:
     findings = []
-    for split in lists.SPLITS:
+    for split in splits:
         parts = lists.read_split(FOLDER, split)[1]
         for part in ("train", "test"):
-            names = [name for name, its_part in parts.items() if its_part == part]
+            names = [name for name, its_part in parts.items() if its_part == part and name in known]
             there = sum(name in present for name in names)
             if there < len(names):
                 text = f"split {split} has {there:,} of its {len(names):,} {part} clips"
@@ -127,19 +126,7 @@ def _files(
     known: dict[str, int | None], present: dict[str, Path], workers: int | None, progress: bool
 ) -> list[Finding]:
     """Decode every clip and compare its length with the list."""
-    findings, lengths = [], {}
-    counts = guarded_map(
-        _count_frames,
-        [(path,) for path in present.values()],
-        processes=workers or os.cpu_count() or 1,
-        seconds=_SECONDS_A_CLIP,
-    )
-    bar = tqdm(counts, total=len(present), desc="decode", unit="clip", disable=not progress, delay=2)
-    for name, found in zip(present, bar, strict=True):
-        if isinstance(found, VideoError):
-            findings.append(Finding("wrong", str(found)))
-        else:
-            lengths[name] = found
+    lengths, findings = decode_all(present, workers=workers, progress=progress)
     odd = [
         f"{name} ({frames}, listed {known[name]})"
         for name, frames in lengths.items()
@@ -155,11 +142,3 @@ def _is_odd(frames: int, listed_frames: int | None) -> bool:
     if listed_frames is None:
         return False
     return abs(frames - listed_frames) > max(_FRAMES_OFF, _SHARE_OFF * listed_frames)
-
-
-def _count_frames(path: Path) -> int | VideoError:
-    """Return a clip's frames, or why it cannot be decoded."""
-    try:
-        return sum(1 for _ in video.stream(path))
-    except VideoError as error:
-        return error

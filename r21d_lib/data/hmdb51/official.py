@@ -3,7 +3,7 @@
 import csv
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from r21d_lib.data import lists
@@ -56,14 +56,16 @@ def default_folder() -> Path:
     return Path(named).expanduser() if named else BUILD / "data" / "hmdb51"
 
 
-def known_names() -> dict[str, int | None]:
-    """Return every clip that a split or the list of lengths names, with its frames where known.
+def known_names(splits: Iterable[int] = lists.SPLITS) -> dict[str, int | None]:
+    """Return every clip that one of the splits names, with its frames where known.
 
     The lengths (frames.csv) are other projects' counts, right to within a few frames.
     """
     names: dict[str, int | None] = {}
-    for split in lists.SPLITS:
+    for split in splits:
         names.update(dict.fromkeys(lists.read_split(FOLDER, split)[1]))
-    with open(FOLDER / "frames.csv", newline="") as lines:
-        names.update((row["video"], int(row["frames"])) for row in csv.DictReader(lines))
+    with open(FOLDER / "frames.csv", encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            if row["video"] in names:
+                names[row["video"]] = int(row["frames"])
     return names

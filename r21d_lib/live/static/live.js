@@ -62,6 +62,7 @@ function build(el) {
 function render({ model, el }) {
   const parts = build(el);
   const { video, poster } = parts;
+  element("div", "knows", parts.root, model.get("knows"));
   const [height, width] = model.get("frame_size");
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const pen = canvas.getContext("2d", { alpha: false });

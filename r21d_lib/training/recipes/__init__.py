@@ -36,12 +36,12 @@ class Recipe:
         network: one of the twelve names of the paper.
         depth: layers of the network.
         width: channels after its conv1, 64 in the paper.
-        checkpoint: where finetuning starts: a file or a name of `r21d weights`. None trains from
-            random weights.
+        checkpoint: where finetuning starts: a file, a name of `r21d weights`, or hf://owner/repo on
+            the Hugging Face Hub. None trains from random weights.
         num_clips: clips a video at test time.
         quality: JPEG quality of the decoded frames that are kept on disk; None keeps them exact,
-            in ten times the space.
-        clips: length, size and statistics of a clip.
+            in ten times the space. Flow is always kept exact.
+        clips: modality, length, size and statistics of a clip.
         training: optimizer, schedule and the rest of the loop's settings.
     """
 
@@ -85,6 +85,8 @@ class Recipe:
             BUILD / "cache",
             size=self.clips.resize,
             quality=self.quality,
+            fps=self.clips.fps,
+            modality=self.clips.modality,
             on_bad_video=on_bad_video,
         )
 
@@ -96,6 +98,7 @@ class Recipe:
             num_classes=num_classes,
             width=self.width,
             clip_len=self.clips.clip_len,
+            in_channels=self.clips.channels,
             seed=seed,
         )
 
@@ -108,7 +111,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values, for JSON; `from_dict` reads them."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "clips": self.clips.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
@@ -147,6 +150,9 @@ def names() -> list[str]:
 def read(name_or_file: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe and change single values of it.
 
+    A table [learning_rates] in the file gives single networks a rate of their own; a change of
+    learning_rate counts for whatever network.
+
     Args:
         name_or_file: one of `names()`, or a .toml file of the same form.
         changes: "key=value", such as "epochs=3", "resize=128,171" or "checkpoint=none".
@@ -164,17 +170,25 @@ def read(name_or_file: str | Path, changes: Sequence[str] = ()) -> Recipe:
             )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        for table in (*_SECTIONS, "learning_rates"):
+            if not isinstance(values.get(table, {}), dict):
+                raise ValueError(f"{table} is a table, with its values below [{table}]")
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read as a recipe ({error}): mend the file") from error
+    rates = values.pop("learning_rates", {})  # of single networks, where they differ
     values = {**values, "name": path.stem}
     for change in changes:
         key, equals, text = change.partition("=")
         key = key.strip().removeprefix("training.").removeprefix("clips.")
         if not equals:
             raise SettingsError(f"{change!r} changes nothing: give key=value, such as epochs=3")
-        section = _SECTION_OF.get(key, "")
-        target = values.setdefault(section, {}) if section else values
+        part = _SECTION_OF.get(key)
+        target = values.setdefault(part, {}) if part else values
         target[key] = text.split(",") if "," in text else text.strip()
+        if key == "learning_rate":
+            rates = {}
+    if values.get("network") in rates:
+        values.setdefault("training", {})["learning_rate"] = rates[values["network"]]
     return Recipe.from_dict(_without_none(values))
 
 

@@ -4,7 +4,7 @@
 
 const about = window.r21dAbout;
 const { clip_len: clipLen, stride, resize: size, crop } = about.clips;
-const FPS = 30; // of the videos that the stride counts in
+const FPS = about.clips.fps ?? 30; // that the stride counts in
 const STEP = stride / FPS; // seconds from one frame of a clip to the next
 const ANSWERS_IN_MEAN = 5;
 const BARS = 5;
@@ -255,6 +255,17 @@ function showAnswer(latency) {
   byId("dropped").textContent = String(dropped);
 }
 
+// Nothing of an earlier source stays, whether it ended or could not be played.
+function forget() {
+  byId("answer").textContent = "";
+  for (const { name, fill, percent } of bars) {
+    name.textContent = name.title = percent.textContent = "";
+    fill.style.width = "0";
+  }
+  for (const id of ["latency", "rate", "dropped"]) byId(id).textContent = "–";
+  seenContext.clearRect(0, 0, seen.width, seen.height);
+}
+
 function tell(text) {
   byId("status").textContent = text;
 }
@@ -275,7 +286,7 @@ function stop() {
   video.load();
   byId("stage").classList.remove("playing");
   byId("stop").disabled = true;
-  byId("answer").textContent = "";
+  forget();
   tell("Ready.");
 }
 
@@ -328,7 +339,7 @@ async function usePlayable(blob, name) {
   } catch {
     if (asked !== source) return;
     stop();
-    fail(`${name} cannot be played by this browser: convert it to .webm, or to .mp4 with H.264.`);
+    fail(`${name} cannot be played by this browser: convert it by "r21d webm", or to .mp4 with H.264.`);
   }
 }
 

@@ -1,0 +1,160 @@
+"""What the studies and benchmarks measured, as tables of Markdown: `findings` puts them into texts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from r21d_lib.models.networks import LABELS, PAPER_NAMES
+from r21d_lib.suite import ledger, results
+from r21d_lib.suite.repository import BENCHMARKS, RECORDED
+from r21d_lib.suite.statistics import Study
+from r21d_lib.suite.wording import counted
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def standings(study: Study) -> str:
+    """Return a study's networks: rate, accuracies and minutes of each."""
+    table, minutes = study.standings(), means(study, "minutes")
+    clips, training = means(study, "clip@1"), means(study, "train_accuracy")
+    codes = {label: name for name, label in LABELS.items()}
+    people = f"{len(study.groups)} {study.unit}"
+    header = ("network", "rate", "seeds", f"video@1 [95%: {people}]", "clip@1", "training clips right")
+    rows = []
+    for name, row in rows_of(table):
+        counts = f"{study.rates[codes[name]]:g}", f"{row['seeds']:.0f}"
+        accuracies = _interval(row), f"{clips[name]:.3f}", f"{training[name]:.3f}"
+        rows.append([name, *counts, *accuracies, f"{minutes[name]:.1f}"])
+    return markdown([*header, "minutes"], rows)
+
+
+def times() -> str:
+    """Return how long README's commands took in a fresh clone."""
+    rows = []
+    for command, row in _read("fresh_clone.json").items():
+        ended = "" if row["passed"] else " (failed)"
+        machine = f"{row['provenance']['machine']}, no GPU, commit {row['provenance']['commit']}"
+        rows.append([f"`make {command}`", f"{row['minutes']:.0f}{ended}", machine])
+    return markdown(["command", "minutes", "on"], rows)
+
+
+def images() -> str:
+    """Return what each target of Dockerfile adds to Debian."""
+    rows = []
+    for target, row in _read("image_size.json").items():
+        largest = ", ".join(f"{name} {size:,}" for name, size in list(row["largest_mb"].items())[:5])
+        proved = [row["proved"].get(name, {}) for name in ("predict", "notebook")]
+        seconds = (one.get("cpu_seconds") for one in proved)
+        spent = "; ".join("-" if each is None else f"{each:.0f}" for each in seconds)
+        versions = f"Debian {row['debian']} ({row['debian_mb']} MB), {row['torch']}"
+        rows.append([f"`{target}`", f"{row['adds_mb'] / 1000:.2f} GB", largest, spent, versions])
+    spent = "first predict; notebook [CPU s]"
+    return markdown(["target", "adds to Debian", "largest parts [MB]", spent, "with"], rows)
+
+
+def colab() -> str:
+    """Return what became of notebooks in the imitated Colab and Kaggle."""
+    measured = _read("colab.json")
+    rows = []
+    for run in measured["ran"]:
+        notebook = " ".join(filter(None, (run["notebook"], run["changes"])))
+        added, seconds = ", ".join(run["installed"]), f"{run['cpu_seconds']:.0f}"
+        rows.append([run["machine"].title(), f"`{notebook}`", f"`{added}`", seconds])
+    versions = ", ".join(f"`{name}=={version}`" for name, version in measured["versions"].items())
+    table = markdown(["machine", "notebook", "installed beside what was there", "CPU s"], rows)
+    return f"{table}\n\n`Python=={measured['python']}`, {versions}"
+
+
+def rates(file: str = "rates.json") -> str:
+    """Return what each rate gave each network on the people held out, and which were given up."""
+    content = _read(file)
+    trials = pd.DataFrame(content["trials"])
+    tried = trials.pivot_table(index="network", columns="rate", values="video@1", sort=False)
+    tried = tried.reindex(columns=sorted(tried.columns))
+    rows = []
+    for name in (name for name in LABELS if name in tried.index):
+        row = tried.loc[name].to_numpy(float)
+        cells = ["" if np.isnan(value) else f"{value:.3f}" for value in row]
+        best = int(np.nanargmax(row))
+        cells[best] = f"**{cells[best]}**"
+        rows.append([LABELS[name], *cells])
+    given_up: dict[tuple[str, float], list[str]] = {}
+    for run in content.get("given_up", ()):
+        given_up.setdefault((run["network"], run["rate"]), []).append(
+            f"seed {run['seed']} (training accuracy {run['train_accuracy_at_quarter']:.3f}, "
+            f"{run['train_accuracy']:.3f} at the end)"
+        )
+    lines = [
+        f"\n{LABELS[network]} takes the next lower rate than {rate:g}, with which the race had runs at "
+        f"chance after a quarter of their epochs: {', '.join(its)}."
+        for (network, rate), its in given_up.items()
+    ]
+    header = ["network", *(f"{rate:g}" for rate in tried.columns)]
+    return "\n".join([markdown(header, rows), *lines])
+
+
+def spread() -> str:
+    """Return how far video@1 moves from draw to draw."""
+    rows = []
+    for name, its in pd.DataFrame(_read("spread.json")["draws"]).groupby("network", sort=False):
+        value, quarter = its["video@1"], its["train_accuracy_at_quarter"].min()
+        numbers = (value.mean(), value.std(), value.min(), value.max(), quarter)
+        rows.append([PAPER_NAMES[str(name)], str(len(its)), *(f"{number:.3f}" for number in numbers)])
+    return markdown(["network", "draws", "mean", "sd", "lowest", "highest", "at a quarter"], rows)
+
+
+def real_videos(studies: Mapping[str, Study]) -> str:
+    """Return what the networks and starts of `ledger.real_videos` learn of real videos."""
+    rows = []
+    for kind, its in studies.items():
+        clips, start = means(its, "clip@1"), ledger.REAL_STARTS.get(kind, "random weights")
+        for paper, row in rows_of(its.standings()):
+            rows.append([paper, start, f"{clips[paper]:.3f}", _interval(row)])
+    people = rests_on(studies["runs"])
+    return markdown(["network", "start", "clip@1", f"video@1 [95%: {people}]"], rows)
+
+
+def starts() -> str:
+    """Return what notebook 06's starts reached in its recorded run."""
+    values = results.read_results(RECORDED / "06_finetune_hmdb51.json")["values"]
+    named = {
+        "finetuned": "the shipped checkpoint",
+        "last block": "the same, training its last block alone",
+        "head only": "the same, training its last layer alone",
+        "from scratch": "random weights",
+    }
+    rows = (
+        [said, *(f"{values[name][key]:.3f}" for key in ("clip@1", "video@1"))]
+        for name, said in named.items()
+    )
+    return markdown(["start", "clip@1", "video@1"], rows)
+
+
+def rests_on(study: Study) -> str:
+    """Say how many seeds and groups a study's intervals rest on."""
+    return counted(len({run["seed"] for run in study.runs}), len(study.groups), study.unit)
+
+
+def rows_of(table: pd.DataFrame) -> list[tuple[str, dict[str, float]]]:
+    """Return the rows of `Study.standings` with their names."""
+    rows = cast(list[dict[str, float]], table.to_dict("records"))
+    return list(zip(cast(list[str], table.index.tolist()), rows, strict=True))
+
+
+def means(study: Study, measure: str) -> dict[str, float]:
+    """Return the mean of a measure over the seeds of each network."""
+    return {name: row["mean"] for name, row in rows_of(study.standings(measure))}
+
+
+def _interval(row: dict[str, float]) -> str:
+    return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _read(file: str) -> dict[str, Any]:
+    return results.read_results(BENCHMARKS / "results" / file)

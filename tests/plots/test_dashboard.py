@@ -1,0 +1,49 @@
+"""The dashboard's controls, over scores that the repository keeps."""
+
+import re
+
+import pytest
+
+from r21d_lib.evaluation.scores import confusion, with_clips
+from r21d_lib.plots.dashboard import dashboard
+from r21d_lib.suite.repository import BENCHMARKS
+from r21d_lib.training.scored import ScoredList
+
+pytest.importorskip("ipywidgets")
+RUNS = BENCHMARKS / "results" / "real_videos"
+FILES = [
+    RUNS / name / "scores_split1.npz" for name in ("small_scratch_seed0", "small_scratch_r3d_seed0")
+]
+
+
+def test_every_control_redraws_its_picture_and_cells_open_their_videos():
+    board = dashboard(FILES)
+    controls, pictures = board.children
+    first, second, clips, order, cell, number = controls.children
+    left, matrix = pictures.children
+    bars, film = left.children
+    scores = ScoredList.load(FILES[0]).scores
+    assert first.value == "R(2+1)D, small_scratch_seed0"
+    counts = confusion(scores)
+    counts[range(len(counts)), range(len(counts))] = 0
+    assert [int(re.search(r"\((\d+)\)", option)[1]) for option in cell.options] == sorted(
+        counts[counts > 0], reverse=True
+    )
+    assert number.max == counts.max()
+
+    def redrawn(change):
+        before = [picture.value for picture in (bars, matrix, film)]
+        change()
+        after = [picture.value for picture in (bars, matrix, film)]
+        return [old != new for old, new in zip(before, after, strict=True)]
+
+    assert redrawn(lambda: setattr(number, "value", 2)) == [False, False, True]
+    assert redrawn(lambda: setattr(second, "value", second.options[1])) == [True, False, False]
+    assert redrawn(lambda: setattr(order, "value", "class")) == [True, False, False]
+    assert redrawn(lambda: setattr(cell, "value", cell.options[3]))[2]
+    assert redrawn(lambda: setattr(clips, "value", 1))[:2] == [True, True]
+    fewer = confusion(with_clips(scores, 1))
+    fewer[range(len(fewer)), range(len(fewer))] = 0
+    assert len(cell.options) == (fewer > 0).sum()
+    redrawn(lambda: setattr(first, "value", first.options[1]))
+    assert second.options == ("nothing", "R(2+1)D, small_scratch_seed0")

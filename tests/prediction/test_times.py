@@ -1,0 +1,100 @@
+"""Seconds come from a video's time stamps: in answers, timelines, overlays and features."""
+
+import dataclasses
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from r21d_lib.data import video
+from r21d_lib.prediction import features, overlay
+from r21d_lib.prediction.recognizer import Recognizer
+
+MILLISECOND = Fraction(1, 1000)
+# Milliseconds at which frames are shown: a telephone that slows down in the dark, a browser that never
+# keeps a rate, a camera that lost three seconds.
+PHONE = [*range(0, 8000, 200), *range(8000, 9500, 33)]
+BROWSER = np.cumsum(np.random.default_rng(0).integers(20, 47, 90)).tolist()
+LOST = [*range(0, 800, 40), *range(3800, 6200, 40)]
+
+
+def write(path, times, codec="libx264", base=MILLISECOND):
+    """Write a moving square, a frame at each of the times."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=1 / base)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = base
+        for number, time in enumerate(times):
+            pixels = np.full((48, 64, 3), 30, np.uint8)
+            pixels[10:24, number % 50 : number % 50 + 14] = 220
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            frame.pts, frame.time_base = round(time * MILLISECOND / base), base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    return Recognizer("figures")
+
+
+@pytest.fixture(params=["phone.mp4", "browser.webm", "lost.avi"])
+def film(request, tmp_path):
+    """A video's path and the seconds of its frames, from the first."""
+    times, codec, base = {
+        "phone.mp4": (PHONE, "libx264", MILLISECOND),
+        "browser.webm": (BROWSER, "libvpx", MILLISECOND),
+        "lost.avi": (LOST, "mpeg4", Fraction(1, 25)),
+    }[request.param]
+    return write(tmp_path / request.param, times, codec, base), (np.array(times) - times[0]) / 1000
+
+
+def test_every_frame_has_its_time(film):
+    path, seconds = film
+    np.testing.assert_allclose([second for second, _ in video.timed(path)], seconds, atol=2e-3)
+
+
+def test_answers_are_told_at_their_time(film, recognizer, tmp_path):
+    path, seconds = film
+    said = recognizer.predict(path, features=["logits"], progress=False)
+    assert said.num_frames == len(seconds)
+    # The checkpoint's clips are cut at 30 frames a second, whatever the film's rate.
+    np.testing.assert_allclose(said.timeline()["start"], said.starts / 30, atol=2e-3)
+    assert said.spells()[-1].end == pytest.approx(said.times[-1])
+    assert seconds[-1] < said.times[-1] < seconds[-1] + 0.3
+    assert said.fps == pytest.approx(len(seconds) / said.times[-1])
+    ((file, _),) = features.extract(recognizer, {"a": path}, tmp_path, ["logits"], progress=False)
+    import safetensors.numpy
+
+    kept = safetensors.numpy.load_file(file)
+    np.testing.assert_allclose(kept["seconds"], kept["starts"] / 30, atol=2e-3)
+
+
+def test_a_checkpoint_without_a_rate_counts_the_films_own_frames(film, recognizer, monkeypatch):
+    path, seconds = film
+    monkeypatch.setattr(recognizer, "clips", dataclasses.replace(recognizer.clips, fps=None))
+    said = recognizer.predict(path, progress=False)
+    np.testing.assert_allclose(said.timeline()["start"], seconds[said.starts], atol=2e-3)
+
+
+def test_an_overlay_lasts_as_long_as_the_film(film, recognizer, tmp_path):
+    path, _ = film
+    said = recognizer.predict(path, progress=False)
+    overlay.write(path, said, tmp_path / "seen.mp4", progress=False)
+    last = [second for second, _ in video.timed(tmp_path / "seen.mp4")][-1]
+    assert last == pytest.approx(said.times[-1], abs=0.1)
+
+
+def test_a_clip_every_second_is_one_by_the_clock(film, recognizer):
+    path, _ = film
+    said = recognizer.predict(path, every=1.0, progress=False)
+    starts = said.timeline()["start"].to_numpy()
+    for due in range(1, int(starts[-1])):
+        assert starts[starts >= due - 2e-3].min() == pytest.approx(due, abs=2e-3)
+
+
+@pytest.mark.parametrize(("times", "rate"), [(BROWSER, 30), (list(range(0, 1000, 4)), 250)])
+def test_a_rate_of_a_thousand_is_measured(tmp_path, times, rate):
+    assert video.probe(write(tmp_path / "a.webm", times, "libvpx")).fps == pytest.approx(rate, rel=0.1)

@@ -1,0 +1,45 @@
+"""Scores files with what is known around them."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from r21d_lib.errors import DatasetError, SettingsError
+from r21d_lib.evaluation.scores import Scores
+from r21d_lib.suite.repository import BENCHMARKS
+from r21d_lib.training import scored
+from r21d_lib.training.scored import ScoredList
+
+RUN = BENCHMARKS / "results" / "real_videos" / "small_scratch_r3d_seed0"
+
+
+def test_a_file_in_its_runs_folder_says_whose_it_is_and_where_its_videos_lie(build, monkeypatch):
+    monkeypatch.setattr(scored, "RUNS", build / "runs")
+    with pytest.raises(DatasetError, match=r"run notebook 06 and then 07 first"):
+        scored.find()
+    shutil.copytree(RUN, build / "runs" / RUN.name)
+    (file,) = scored.find()
+    one = ScoredList.load(file)
+    assert one.title == f"R3D, {RUN.name}"
+    assert one.videos is None
+    first = build / "data" / "real_videos" / one.scores.names[0]
+    first.parent.mkdir(parents=True)
+    first.write_bytes(b"")
+    assert ScoredList.load(file).videos == build / "data" / "real_videos"
+
+
+def test_a_file_alone_has_its_own_name_and_only_one_test_list_is_compared(tmp_path):
+    kept = Scores.load(RUN / "scores_split1.npz")
+    file = tmp_path / "mine.npz"
+    kept.save(file)
+    one = ScoredList.load(file)
+    assert (one.title, one.videos) == ("mine", None)
+    scored.same_videos(one, ScoredList.load(RUN / "scores_split1.npz"))
+    names = ("other.avi", *kept.names[1:])
+    Scores(names, kept.labels, kept.classes, kept.probabilities, groups=kept.groups).save(
+        tmp_path / "other.npz"
+    )
+    with pytest.raises(SettingsError, match=r"mine.npz and .*other.npz are of other videos"):
+        scored.same_videos(one, ScoredList.load(tmp_path / "other.npz"))
+    assert np.array_equal(one.scores.labels, kept.labels)
