@@ -50,7 +50,7 @@ def version(
     rich_help_panel=Panel.start,
     epilog="**Examples:** `r21d reproduce` · `r21d reproduce 02_spatiotemporal_convolutions` · "
     "`R21D_HMDB51=~/hmdb51 r21d reproduce --profile hmdb51 --checkpoint kinetics.pkl` · "
-    "`r21d reproduce 06_finetune_hmdb51 --change epochs=12`",
+    "`r21d reproduce 06_finetune_hmdb51 --change epochs=12` · `r21d reproduce --jobs 1`",
 )
 def reproduce(
     names: Annotated[
@@ -76,21 +76,26 @@ def reproduce(
             "--native", help="Use all threads and instructions of this machine: faster, other digits."
         ),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Notebooks at a time; as many as suit this machine where not given."),
+    ] = None,
     publish: Annotated[
         bool, typer.Option(help="Write the executed notebooks, cleaned, back into notebooks/.")
     ] = False,
 ) -> None:
-    """Run the notebooks in order, check their numbers, and leave copies and HTML in build/.
+    """Run the notebooks, several at a time, check their numbers, and leave copies and HTML in build/.
 
-    Kernels compute with AVX2 on one thread, so that every x86-64 machine can find the same digits.
-    Exits with 1 if a notebook failed or a number drifted from tests/recorded/: it has other digits in
-    the same arithmetic, or lies where 99.9% of recorded draws do not in another.
+    None runs before those whose files it reads. Kernels compute with AVX2 on one thread, so that every
+    x86-64 machine can find the same digits. Exits with 1 if a notebook failed or a number drifted from
+    tests/recorded/: it has other digits in the same arithmetic, or lies where 99.9% of recorded draws do
+    not in another.
     """
     from r21d_lib.suite import draws as draw_runner
     from r21d_lib.suite import runner
 
     if draws is not None:
-        if profile != "figures" or change or checkpoint or record or publish:
+        if profile != "figures" or change or checkpoint or record or publish or jobs:
             raise SettingsError("--draws goes with names and --native only: leave the others out")
         outcomes = draw_runner.make_draws(draws, names, native=native)
         say_table(runner.table(outcomes) if outcomes else "all of these draws are recorded")
@@ -103,6 +108,7 @@ def reproduce(
         record=record,
         publish=publish,
         native=native,
+        jobs=jobs,
     )
     raise typer.Exit(status)
 

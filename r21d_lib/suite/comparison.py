@@ -31,6 +31,22 @@ EVERY_DIGIT = "every digit"
 NO_SPREAD = "no spread recorded"
 # Floats are written with more digits than float32 holds: six of them count.
 _ROUNDING = 1e-6
+# What a newcomer is told below the table of a run.
+_MOST = f"{100 * COVERAGE:g}%"
+ABOUT_DRIFTS = f"""
+What a drifted number may mean. Compared by every digit, it differs because code, a recipe, data or a
+package has changed. Compared statistically, this run rounded otherwise than the recorded one (another
+processor, or --native), and networks ended elsewhere, but {_MOST} of such runs stay within the
+interval: one number may be outside by chance, several mean a change, too.
+What to do. Look at the copies in build/executed/, at `git status`, and at `pip list` beside
+constraints.txt. Until it is explained, do not rely on what a notebook's text says about that number. If
+the new one is right, `r21d reproduce NAME --record` makes it the one to agree with.
+"""
+ABOUT_SPREAD = f"""
+No spread recorded: this run rounded otherwise than the recorded one (another processor, or --native),
+and with fewer than {FEWEST_DRAWS} recorded draws nobody can tell how far off trained
+numbers may be. They were not compared; all others were. `r21d reproduce --draws N` records N draws.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Draws: runs of the notebooks with other seeds, recorded so that the spread of a number is known."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 from r21d_lib.errors import SettingsError
 from r21d_lib.files import BUILD, only_writer
@@ -68,7 +70,7 @@ def make_draws(
                 needed = any(name in notebooks[other] for other in missing)
                 if name not in missing and (ran_here or not needed):
                     continue
-                with runner.environment({"R21D_BUILD": str(place.resolve())}):
+                with mock.patch.dict(os.environ, {"R21D_BUILD": str(place.resolve())}):
                     (outcome,) = runner.reproduce(
                         [name],
                         parameters={"seed": seed},

@@ -3,12 +3,14 @@
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -39,6 +41,7 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
 }
 SUITE = BUILD / "suite.json"
 MEMORY_LIMIT_MB = 2500
+_MEMORY_OF_ONE_MB = 5000  # free: a notebook's kernel, and the two processes in which it trains
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
 _ARITHMETIC = ("instruction_set", "threads", "fingerprint")  # of a results file's provenance
 
@@ -49,6 +52,7 @@ class Outcome:
 
     name: str
     status: str
+    started: float = 0.0
     seconds: float = 0.0
     peak_mb: int | None = None
     compared: int = 0
@@ -68,12 +72,14 @@ def reproduce(
     recorded: Path = RECORDED,
     compare: bool = True,
     native: bool = False,
+    jobs: int | None = None,
     progress: bool = True,
 ) -> list[Outcome]:
     """Execute notebooks, each in its own kernel, and compare the numbers they write.
 
-    A failure stops the notebooks that need the failed one, not the others. Executed copies go to
-    `output`/executed, pages to `output`/html, numbers to `output`/results.
+    Several run at a time, none before those it needs. A failure stops the notebooks that need the
+    failed one, not the others. Executed copies go to `output`/executed, pages to `output`/html, numbers
+    to `output`/results.
 
     Args:
         names: which to run; None runs all.
@@ -87,6 +93,7 @@ def reproduce(
             parameters, so nothing else is compared.
         native: gives the kernels all threads and instructions of this machine; without it they have
             those of `arithmetic.pinned`, which the numbers were recorded with.
+        jobs: notebooks at a time; None takes `jobs_here`. The numbers are the same with any.
         progress: shows a bar a notebook, by cells.
 
     Raises:
@@ -104,37 +111,92 @@ def reproduce(
         raise SettingsError(
             f"no notebook has a parameter {sorted(unused)[0]!r}: see their first code cell"
         )
-    outcomes: list[Outcome] = []
-    stopped: set[str] = set()
     output.mkdir(parents=True, exist_ok=True)
+    numbers = output / "results"
     with only_writer(output):
         variables = {
             **({} if native else arithmetic.pinned()),
             # The recorded numbers are torch's; another engine would round otherwise.
             ENGINE_VARIABLE: "torch",
             results.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
+            results.RESULTS_VARIABLE: str(numbers.resolve()),
         }
-        for name in chosen:
-            needed = [need for need in notebooks[name] if need in stopped]
-            if needed:
-                outcome = Outcome(
-                    name, "skipped", problems=[f"it needs {needed[0]}, which did not pass"]
-                )
-            else:
-                with environment(variables):
-                    outcome = _run(
-                        folder,
-                        name,
-                        given[name],
-                        output,
-                        recorded if compare and profile == "figures" and not parameters else None,
-                        timeout=CELL_TIMEOUT_S[profile],
-                        progress=progress,
-                    )
-            if outcome.status in ("failed", "skipped"):
-                stopped.add(name)
-            outcomes.append(outcome)
-    return outcomes
+        stop = threading.Event()
+        with mock.patch.dict(os.environ, variables):
+            return _run_in_turn(
+                {name: [need for need in notebooks[name] if need in chosen] for name in chosen},
+                lambda name: _run(
+                    folder,
+                    name,
+                    given[name],
+                    output,
+                    recorded if compare and profile == "figures" and not parameters else None,
+                    timeout=CELL_TIMEOUT_S[profile],
+                    progress=progress,
+                    stop=stop,
+                ),
+                jobs or jobs_here(),
+                stop,
+            )
+
+
+def jobs_here() -> int:
+    """Return how many notebooks to run at a time: one where there is a GPU, or one core.
+
+    Otherwise half as many as cores, at least two, since those that train use two processes each; and
+    no more than fit into the memory that is free.
+    """
+    import psutil
+    import torch
+
+    cores = os.cpu_count() or 1
+    fit = psutil.virtual_memory().available // (_MEMORY_OF_ONE_MB * 2**20)
+    alone = torch.accelerator.is_available() or cores == 1
+    return 1 if alone else max(min(max(cores // 2, 2), fit), 1)
+
+
+def _run_in_turn(
+    needs: Mapping[str, Sequence[str]],
+    run: Callable[[str], Outcome],
+    jobs: int,
+    stop: threading.Event,
+) -> list[Outcome]:
+    """Run notebooks, `jobs` at a time, each after those it needs; one whose need fell is skipped.
+
+    Interrupted, it sets `stop` and ends their kernels.
+
+    Returns:
+        Their outcomes, in the order of `needs`.
+    """
+    import psutil
+
+    others = psutil.Process().children(recursive=True)
+    outcomes: dict[str, Outcome] = {}
+    running: dict[Future[Outcome], str] = {}
+    waiting = list(needs)
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while waiting or running:
+                for name in list(waiting):
+                    known = [outcomes[need] for need in needs[name] if need in outcomes]
+                    fallen = [o.name for o in known if o.status in ("failed", "skipped")]
+                    if fallen:
+                        problem = f"it needs {fallen[0]}, which did not pass"
+                        outcomes[name] = Outcome(name, "skipped", problems=[problem])
+                    elif len(known) == len(needs[name]) and len(running) < jobs:
+                        running[pool.submit(run, name)] = name
+                    else:
+                        continue
+                    waiting.remove(name)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    outcomes[running.pop(future)] = future.result()
+        except BaseException:
+            stop.set()
+            for child in psutil.Process().children(recursive=True):
+                if child not in others:
+                    child.kill()  # a thread that waits for a kernel cannot be ended otherwise
+            raise
+    return [outcomes[name] for name in needs]
 
 
 def main(
@@ -145,6 +207,7 @@ def main(
     record: bool = False,
     publish: bool = False,
     native: bool = False,
+    jobs: int | None = None,
 ) -> int:
     """Run `reproduce`, print its table, and return the exit status: 0 if all passed, 1 otherwise.
 
@@ -153,7 +216,7 @@ def main(
     if record and (parameters or profile != "figures" or native):
         raise SettingsError("only the unchanged profile figures is recorded: leave --record out")
     outcomes = reproduce(
-        names, profile=profile, parameters=parameters, compare=not record, native=native
+        names, profile=profile, parameters=parameters, compare=not record, native=native, jobs=jobs
     )
     for outcome in outcomes:
         if outcome.status == "passed" and record:
@@ -172,25 +235,7 @@ def main(
 
 def exit_status(outcomes: Sequence[Outcome]) -> int:
     """Return 0 if all notebooks passed, 1 otherwise."""
-    return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
-
-
-# What a newcomer is told below the table.
-_MOST = f"{100 * comparison.COVERAGE:g}%"
-_ABOUT_DRIFTS = f"""
-What a drifted number may mean. Compared by every digit, it differs because code, a recipe, data or a
-package has changed. Compared statistically, this run rounded otherwise than the recorded one (another
-processor, or --native), and networks ended elsewhere, but {_MOST} of such runs stay within the
-interval: one number may be outside by chance, several mean a change, too.
-What to do. Look at the copies in build/executed/, at `git status`, and at `pip list` beside
-constraints.txt. Until it is explained, do not rely on what a notebook's text says about that number. If
-the new one is right, `r21d reproduce NAME --record` makes it the one to agree with.
-"""
-_ABOUT_SPREAD = f"""
-No spread recorded: this run rounded otherwise than the recorded one (another processor, or --native),
-and with fewer than {comparison.FEWEST_DRAWS} recorded draws nobody can tell how far off trained
-numbers may be. They were not compared; all others were. `r21d reproduce --draws N` records N draws.
-"""
+    return int(any(outcome.status != "passed" for outcome in outcomes))
 
 
 def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> None:
@@ -202,7 +247,7 @@ def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> Non
     origin = results.provenance(profile=profile)
     for outcome in outcomes:
         origin |= outcome.arithmetic  # the kernels', which is not this process's
-    content = {"notebooks": rows, "provenance": origin}
+    content = {"notebooks": rows, "minutes": round(_minutes(outcomes), 1), "provenance": origin}
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
@@ -220,14 +265,13 @@ def table(outcomes: Sequence[Outcome]) -> str:
         }
     )
     problems = [f"{o.name}: {problem}" for o in outcomes for problem in o.problems]
-    seconds = sum(o.seconds for o in outcomes)
     passed = sum(o.status == "passed" for o in outcomes)
-    closing = f"{passed} of {len(outcomes)} notebooks passed in {seconds / 60:.1f} minutes"
+    closing = f"{passed} of {len(outcomes)} notebooks passed in {_minutes(outcomes):.1f} minutes"
     notes = []
     if any(o.status == "drifted" for o in outcomes):
-        notes.append(_ABOUT_DRIFTS)
+        notes.append(comparison.ABOUT_DRIFTS)
     if any(o.comparison == comparison.NO_SPREAD for o in outcomes):
-        notes.append(_ABOUT_SPREAD)
+        notes.append(comparison.ABOUT_SPREAD)
     computed = dict.fromkeys(
         "instructions {instruction_set}, threads {threads}, fingerprint {fingerprint}".format(
             **o.arithmetic
@@ -236,6 +280,12 @@ def table(outcomes: Sequence[Outcome]) -> str:
         if o.arithmetic
     )
     return "\n".join([rows.to_string(index=False), *computed, *problems, *notes, closing])
+
+
+def _minutes(outcomes: Sequence[Outcome]) -> float:
+    """Return how long notebooks took together, of which several may have run at a time."""
+    ran = [(o.started, o.started + o.seconds) for o in outcomes if o.seconds]
+    return (max(end for _, end in ran) - min(start for start, _ in ran)) / 60 if ran else 0.0
 
 
 def _parameters(folder: Path, name: str, profile: str, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,8 +309,13 @@ def _run(
     *,
     timeout: int,
     progress: bool,
+    stop: threading.Event,
 ) -> Outcome:
-    """Execute one notebook, check its numbers, and put its copy and its page in place, whole."""
+    """Execute one notebook, check its numbers, and put its copy and its page in place, whole.
+
+    Raises:
+        CancelledError: if `stop` was set meanwhile; copy and page stay what they were.
+    """
     executed = output / "executed" / f"{name}.ipynb"
     stale = output / "results" / f"{name}.json"
     stale.unlink(missing_ok=True)
@@ -268,13 +323,16 @@ def _run(
     started = time.perf_counter()
     with whole_file(executed) as partial:
         copies.write_with_solutions(folder / f"{name}.ipynb", partial)
-        outcome = Outcome(name, "passed")
-        _execute(partial, outcome, folder, parameters, output / "results", timeout, progress)
+        outcome = Outcome(name, "passed", started)
+        _execute(partial, outcome, folder, parameters, timeout, progress)
         outcome.seconds = time.perf_counter() - started
+        if stop.is_set():
+            raise CancelledError
         if outcome.status == "passed":
             _check(outcome, output, recorded)
         copies.finish(partial, status=outcome.status, comparison=outcome.comparison)
     copies.write_page(executed, output / "html" / f"{name}.html")
+    tqdm.write(f"{name} {outcome.status} after {outcome.seconds:.0f} s")
     return outcome
 
 
@@ -283,27 +341,29 @@ def _execute(
     outcome: Outcome,
     folder: Path,
     parameters: dict[str, Any],
-    numbers: Path,
     timeout: int,
     progress: bool,
 ) -> None:
     """Run a notebook's copy in place, in a kernel of its own; the outcome says if it failed."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from traitlets.config import Config
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        with environment({results.RESULTS_VARIABLE: str(numbers.resolve())}):
-            papermill.execute_notebook(
-                str(copy),
-                str(copy),
-                parameters=parameters,
-                cwd=str(folder),
-                kernel_name="python3",
-                progress_bar=progress,
-                execution_timeout=timeout,
-                start_timeout=120,
-            )
+        papermill.execute_notebook(
+            str(copy.resolve()),
+            str(copy.resolve()),
+            parameters=parameters,
+            kernel_name="python3",
+            # papermill's own `cwd` would change the folder of this process, in which others run.
+            resources={"metadata": {"path": str(folder.resolve())}},
+            # Without it a kernel of ipykernel 7.4 warns that others may read what it is sent.
+            config=Config(KernelManager={"transport_encryption": "auto"}),
+            progress_bar={"desc": outcome.name, "leave": False} if progress else False,
+            execution_timeout=timeout,
+            start_timeout=120,
+        )
     except papermill.PapermillExecutionError as error:
         outcome.status = "failed"
         outcome.problems.append(f"cell {error.exec_count}: {error.ename}: {error.evalue}")
@@ -332,18 +392,3 @@ def _check(outcome: Outcome, output: Path, recorded: Path | None) -> None:
         outcome.problems.append(str(error))
     if outcome.problems:
         outcome.status = "drifted"
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the kernels that are started inside."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
