@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timing
@@ -210,15 +211,18 @@ def main() -> None:
                 if name not in left_out
             },
         }
-        rows: dict[str, dict[str, float]] = {name: {} for name in datasets}
+        rows: dict[str, dict[str, Any]] = {name: {} for name in datasets}
         for workers in given.workers:
             loaders = {n: loader_of(d, given.clips, workers) for n, d in datasets.items()}
             functions = {name: partial(feed, loader) for name, loader in loaders.items()}
             taken = timing.paired(functions, given.rounds)
-            middle = timing.medians(taken)
+            middle, ends = timing.medians(taken), timing.ranges(taken)
             factors = timing.ratios(taken, SLOW) if SLOW in taken else {}
             for name in datasets:
                 rows[name][f"clips_per_s_{workers}"] = round(given.clips / middle[name], 1)
+                rows[name][f"range_{workers}"] = [
+                    round(given.clips / end, 1) for end in reversed(ends[name])
+                ]
                 if factors:
                     rows[name][f"times_{workers}"] = round(factors[name], 2)
             del functions, loaders  # ends their workers

@@ -193,6 +193,7 @@ def measure(
         "batch": batch,
         "gflop": ceilings["float32"].gflop,
         "seconds": timing.medians(seconds),
+        "range": timing.ranges(seconds),
         "times_torchvision": timing.ratios(seconds, "torchvision float32"),
         "share_of_ceiling": shares,
         "largest_error": errors,

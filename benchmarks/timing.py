@@ -57,6 +57,11 @@ def medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def ranges(seconds: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """Return the least and the most of each function's seconds."""
+    return {name: (min(values), max(values)) for name, values in seconds.items()}
+
+
 def ratios(seconds: Mapping[str, Sequence[float]], slow: str) -> dict[str, float]:
     """Return how many times faster than `slow` each function is: the median of the ratios by round."""
     return {

@@ -254,6 +254,7 @@ def compare(case: str, rounds: int, *, exact: bool = False) -> dict[str, Any]:
         "input": list(shape),
         "gflop": ceiling.gflop,
         "seconds": timing.medians(seconds),
+        "range": timing.ranges(seconds),
         "times_plain": timing.ratios(seconds, "plain"),
         "share_of_ceiling": statistics.median(best / mine for best, mine in shares),
         "losses": losses,

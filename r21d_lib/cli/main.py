@@ -88,8 +88,8 @@ def reproduce(
 
     None runs before those whose files it reads. Kernels compute with AVX2 on one thread, so that every
     x86-64 machine can find the same digits. Exits with 1 if a notebook failed or a number drifted from
-    tests/recorded/: it has other digits in the same arithmetic, or lies where 99.9% of recorded draws do
-    not in another.
+    tests/recorded/: it has other digits in the same arithmetic, or lies where 99.9% of recorded draws
+    do not in another.
     """
     from r21d_lib.suite import draws as draw_runner
     from r21d_lib.suite import runner

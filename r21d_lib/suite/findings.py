@@ -255,6 +255,7 @@ BLOCKS = {
     "ablations": lambda: of_ablations(ledger.ablations()),
     "reasons": lambda: of_reasons(ledger.ablations()),
     "times": tables.times,
+    "notebooks": tables.notebooks,
     "images": tables.images,
     "colab": tables.colab,
     "spread": tables.spread,

@@ -1,6 +1,6 @@
 """What was measured of speed: tables, one for each processor and instruction set, and a sentence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -23,7 +23,8 @@ def _scoring(found: dict[str, Any]) -> str:
         header += [f"batch {b['batch']}: s a clip", "x torchvision"]
     for path in batches[0]["seconds"]:
         cells = [
-            f"{b['seconds'][path] / b['batch']:.3f} | {b['times_torchvision'][path]:.2f}"
+            _ranged(b["seconds"][path], b.get("range", {}).get(path), ".3f", per=b["batch"])
+            + f" | {b['times_torchvision'][path]:.2f}"
             for b in batches
         ]
         name = f"**{path}**" if path.startswith(_OURS) and "alone" not in path else path
@@ -61,7 +62,11 @@ def data() -> str:
         rows = []
         times, milliseconds = found["processor_times"], found["processor_milliseconds_a_clip"]
         for reader, row in found["readers"].items():
-            each = [f"{row[f'clips_per_s_{w}']:.0f} | {row[f'times_{w}']:.1f}" for w in (1, 2)]
+            each = [
+                _ranged(row[f"clips_per_s_{w}"], row.get(f"range_{w}"), ".0f")
+                + f" | {row[f'times_{w}']:.1f}"
+                for w in (1, 2)
+            ]
             cells = [*each, f"{milliseconds[reader]:.1f} | {times[reader]:.1f}"]
             rows.append([reader, *cells])
         rest = [f"{what} {ms:.1f} ms" for what, ms in milliseconds.items() if what not in times]
@@ -73,25 +78,28 @@ def data() -> str:
 
 def training() -> str:
     """Return what a training step takes, against the plain one and the convolutions alone."""
-    header = ["network", "batch", "plain", _OURS, "x", "ceiling", "share of it"]
+    header = ["network", "batch", "plain [s]", f"{_OURS} [s]", "x", "ceiling [s]", "share of it"]
     header += ["losses apart in 20 steps", "by rounding"]
     parts = []
     for name, found in _measured("training_cpu"):
         rows, notes = [], list[str]()
         for network, row in found["networks"].items():
             shape = " x ".join(str(n) for n in (row["input"][0], *row["input"][2:]))
-            plain, own, best = (row["seconds"][key] for key in ("plain", _OURS, "ceiling"))
+            plain, own, best = (
+                _ranged(row["seconds"][key], row.get("range", {}).get(key), ".3g")
+                for key in ("plain", _OURS, "ceiling")
+            )
             apart = (row["largest_difference"], row["difference_by_rounding"])
             cells = [
-                f"{network} | {shape} | {plain:.3g} s | {own:.3g} s | {row['times_plain'][_OURS]:.2f}",
-                f"{best:.3g} s | {row['share_of_ceiling']:.0%}",
+                f"{network} | {shape} | {plain} | {own} | {row['times_plain'][_OURS]:.2f}",
+                f"{best} | {row['share_of_ceiling']:.0%}",
                 " | ".join(f"{value:.1e}" if value else "0" for value in apart),
             ]
             rows.append(cells)
             if "exact" in row["seconds"]:
-                exact = row["seconds"]["exact"]
+                exact, here = row["seconds"]["exact"], row["seconds"][_OURS]
                 said = f"{network} in the notebooks' exact arithmetic, one thread with AVX2: "
-                rest = f"{exact:.3g} s, {exact / own:.2f} times as long as this."
+                rest = f"{exact:.3g} s, {exact / here:.2f} times as long as this."
                 notes.append(f"\n{said}{rest}")
         parts += [_head(name, found), "\n".join([markdown(header, rows), *notes])]
     return "\n\n".join(parts)
@@ -119,7 +127,7 @@ def _busy_machine(found: dict[str, Any]) -> str:
     rows = []
     for setting, quiet in found["milliseconds"]["quiet"].items():
         cells = (quiet, found["milliseconds"]["busy"][setting])
-        rows.append([setting, *(f"{median(c):.0f} ({min(c):.0f} to {max(c):.0f})" for c in cells)])
+        rows.append([setting, *(_ranged(median(c), (min(c), max(c)), ".0f") for c in cells)])
     return markdown(["spin count", "quiet [ms a step]", "one core is busy"], rows)
 
 
@@ -161,6 +169,12 @@ def dashboard() -> str:
         f"processor until it can be used, {best['seconds']:.0f} seconds after the command on a machine"
         f"{busy if best['load'] > 2 else ' without other work'} ({machine})."
     )
+
+
+def _ranged(middle: float, ends: Sequence[float] | None, digits: str, per: int = 1) -> str:
+    """Write a median, and in brackets the lowest and highest of the rounds if they are recorded."""
+    low, high = (end / per for end in ends) if ends else (None, None)
+    return f"{middle / per:{digits}}" + (f" ({low:{digits}} to {high:{digits}})" if ends else "")
 
 
 def _around(setting: str, sizes: list[dict[str, Any]]) -> str:

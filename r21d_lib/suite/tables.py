@@ -44,6 +44,27 @@ def times() -> str:
     return markdown(["command", "minutes", "on"], rows)
 
 
+def notebooks() -> str:
+    """Return how long each notebook took in `make run`, and whether time and memory were as planned."""
+    measured = _read("suite.json")
+    run, seconds = measured["run"], sum(row["seconds"] for row in measured["notebooks"].values())
+    rows = [
+        [name, f"{row['seconds']:.0f}", f"{row['peak_mb']:,}"]
+        for name, row in measured["notebooks"].items()
+    ]
+    rows.append(["all", f"{60 * measured['minutes']:.0f}", f"{measured['peak_mb']:,}"])
+    met = {name: "met" if reached else "not met" for name, reached in measured["met"].items()}
+    return "\n".join(
+        [
+            f"**{run['machine']}** ({run['date']}, commit {run['commit']})\n",
+            markdown(["notebook", "seconds", "peak MB of its kernel"], rows),
+            "",
+            f"Their seconds sum up to {seconds / 60:.1f} minutes. The aims were 10 minutes on two "
+            f"cores ({met['minutes']}) and 2 GB a kernel ({met['peak_mb']}).",
+        ]
+    )
+
+
 def images() -> str:
     """Return what each target of Dockerfile adds to Debian."""
     rows = []

@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
@@ -239,7 +242,7 @@ def run_many(
         run_one, resume=resume, test_curve=test_curve, on_epoch=on_epoch, progress=False
     )
     with (
-        ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(threads,)) as pool,
+        ProcessPoolExecutor(jobs, initializer=_begin, initargs=(threads, os.getpid())) as pool,
         tqdm(total=epochs, desc=f"{len(entries)} runs", unit="epoch") as bar,
     ):
         futures = [pool.submit(one, entry) for entry in entries]
@@ -262,6 +265,21 @@ def run_many(
             pool.shutdown(kill_workers=True)
             raise
         return [future.result() for future in futures]
+
+
+def _begin(threads: int, parent: int) -> None:
+    """Let a process of `run_many` compute on its share of the cores, and end it soon after its parent.
+
+    A kernel that is killed could not end it, and it would train on, unseen, in a folder that is needed.
+    """
+
+    def end_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    torch.set_num_threads(threads)
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 @dataclass(frozen=True)
