@@ -2,6 +2,7 @@
 
 import json
 
+import nbformat
 import pandas as pd
 import pytest
 from planted_studies import planted, write_study
@@ -216,6 +217,17 @@ def test_the_repositorys_studies_hold_every_network():
         assert len(real.groups) >= groups
         runs = [run for study in studies.values() for run in study.runs]
         assert {len(run["hits"]) for run in runs} == {len(real.groups)}
+
+
+def test_the_published_ledger_shows_the_headlines_that_are_recorded():
+    notebook = nbformat.read(repository.NOTEBOOK_FOLDER / "10_the_ledger.ipynb", as_version=4)
+    outputs = (o for cell in notebook.cells for o in cell.get("outputs", []))
+    texts = [o.get("data", {}).get("text/plain", "") for o in outputs]
+    (shown,) = (text for text in texts if "from scratch, figures" in text)
+    values = results.read_results(repository.RECORDED / "06_finetune_hmdb51.json")["values"]
+    for start in ("finetuned", "from scratch"):
+        for key in ("video@1", "clip@1"):
+            assert f"{values[start][key]:.4f}" in shown, "run r21d reproduce --publish"
 
 
 def test_headlines_come_from_the_finetuning(own_results):

@@ -39,19 +39,22 @@ def test_two_run_at_once_in_their_folder_and_a_third_after_its_needs(tmp_path):
         a=MEETS.format("a", "b"),
         b=MEETS.format("b", "a"),
         c=after.format("c"),
+        **{runner.LEDGER: RECORDS.format(runner.LEDGER)},
     )
     before = sys.path[:], tmp_path.cwd()
     outcomes = runner.reproduce(
-        notebooks={"a": (), "b": (), "c": ("a",)},
+        notebooks={runner.LEDGER: (), "a": (), "b": (), "c": ("a",)},
         folder=tmp_path / "notebooks",
         output=tmp_path / "build",
         compare=False,
         jobs=2,
     )
-    assert [(o.name, o.status, o.problems) for o in outcomes] == [(n, "passed", []) for n in "abc"]
+    names = [runner.LEDGER, "a", "b", "c"]
+    assert [(o.name, o.status, o.problems) for o in outcomes] == [(n, "passed", []) for n in names]
     assert (sys.path[:], tmp_path.cwd()) == before
-    a, _, c = outcomes
+    ledger, a, _, c = outcomes
     assert c.started >= a.started + a.seconds
+    assert ledger.started >= max(o.started + o.seconds for o in outcomes[1:])
     together = sum(o.seconds for o in outcomes) / 60
     runner.write_suite(outcomes, tmp_path / "suite.json", profile="figures")
     assert read_results(tmp_path / "suite.json")["minutes"] < together
