@@ -112,7 +112,10 @@ def test_an_interruption_ends_all_and_keeps_earlier_copies(tmp_path):
     kernels = psutil.Process(running.pid).children(recursive=True)
     assert len(kernels) >= 2
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    try:
+        _, said = running.communicate(timeout=60)
+    finally:
+        running.kill()
     assert running.returncode != 0
     assert "KeyboardInterrupt" in said
     _, alive = psutil.wait_procs(kernels, timeout=20)
