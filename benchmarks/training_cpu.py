@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import statistics
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 from unittest import mock
@@ -171,8 +172,9 @@ def serve(pipe: Connection, case: str, path: str) -> None:
     """Take a step whenever the other end asks for one, and answer with its loss."""
     training = Training(case, path)
     pipe.send(None)
-    while pipe.recv():
-        pipe.send(training.step())
+    with suppress(EOFError):  # the other end is gone
+        while pipe.recv():
+            pipe.send(training.step())
 
 
 class Steps:
