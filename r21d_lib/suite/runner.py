@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ def _run_in_turn(
     """
     import psutil
 
-    others = psutil.Process().children(recursive=True)
+    others = set(psutil.Process().children(recursive=True))
     outcomes: dict[str, Outcome] = {}
     running: dict[Future[Outcome], str] = {}
     waiting = list(needs)
@@ -195,9 +196,11 @@ def _run_in_turn(
                     outcomes[running.pop(future)] = future.result()
         except BaseException:
             stop.set()
-            for child in psutil.Process().children(recursive=True):
-                if child not in others:
-                    child.kill()  # a thread that waits for a kernel cannot be ended otherwise
+            # A thread that waits for its kernel, or is just starting it, cannot be ended otherwise.
+            while wait(running, timeout=0.5).not_done:
+                for child in set(psutil.Process().children(recursive=True)) - others:
+                    with suppress(psutil.NoSuchProcess):
+                        child.kill()
             raise
     return [outcomes[name] for name in needs]
 
