@@ -6,9 +6,11 @@
 An environment gets the versions that Colab had in August 2026, and a google.colab whose Drive is a
 folder. In it each notebook's first cell clones this repository's last commit and installs what is
 lacking; packages that were there before must be there after it, unchanged. Each notebook finds a new
-machine, and only what the others left on the Drive. 06 runs with the profile `figures`, made smaller
-by --changes. Colab and Kaggle keep what lasts in /content and /kaggle, so this makes these two folders,
-if they are not there, and removes them. The environment, 6 GB, stays in build/colab. The numbers go to
+machine, and only what the others left on the Drive. 06 runs with the profile `figures`, made smaller by
+--changes, and with the profile `hmdb51`, after a cell in which `r21d fetch hmdb51` asks the tests'
+stand-in for the Hub: it holds a file for every clip of HMDB51's lists and a small network. Colab and
+Kaggle keep what lasts in /content and /kaggle, so this makes these two folders, if they are not there,
+and removes them. The environment, 6 GB, stays in build/colab. The numbers go to
 benchmarks/results/colab.json.
 """
 
@@ -23,7 +25,8 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from r21d_lib.errors import SettingsError
 from r21d_lib.files import BUILD, whole_file
@@ -64,9 +67,30 @@ MACHINES = {
     "colab": ({"COLAB_RELEASE_TAG": "imitated"}, Path("/content/drive/MyDrive/r21d")),
     "kaggle": ({"KAGGLE_KERNEL_RUN_TYPE": "imitated"}, Path("/kaggle/working/r21d")),
 }
-RUNS = (("colab", "00_start_here"), ("colab", "06_finetune_hmdb51"), ("kaggle", "00_start_here"))
 SMALL = ["epochs=1", "clips_per_epoch=160", "num_clips=1"]
+SMALL_HMDB51 = ["clip_len=8", "resize=24,32", "crop=24", "workers=0", *SMALL]
+FETCH = "!r21d fetch hmdb51"
 MOUNT = "import os\ndef mount(place):\n    os.makedirs(f'{place}/MyDrive', exist_ok=True)\n"
+
+
+class Run(NamedTuple):
+    """A notebook on a machine: its parameters, and what is typed into a cell after its first one."""
+
+    machine: str
+    notebook: str
+    parameters: Mapping[str, str] = MappingProxyType({})
+    typed: str = ""
+
+
+def runs(changes: list[str]) -> list[Run]:
+    """Return all of them, in the order in which they find each other's Drive."""
+    hmdb51 = {"profile": "hmdb51", "checkpoint": "hf://lab/kinetics"}
+    return [
+        Run("colab", "00_start_here"),
+        Run("colab", "06_finetune_hmdb51", {"changes": " ".join(changes)}),
+        Run("colab", "06_finetune_hmdb51", {**hmdb51, "changes": " ".join(SMALL_HMDB51)}, FETCH),
+        Run("kaggle", "00_start_here"),
+    ]
 
 
 def environment(python: str) -> Path:
@@ -89,18 +113,26 @@ def packages(python: Path) -> dict[str, str]:
     return {package["name"].lower(): package["version"] for package in json.loads(done.stdout)}
 
 
-def opened(name: str, address: str, folder: Path) -> Path:
+def opened(name: str, address: str, folder: Path, typed: str) -> Path:
     """Write a notebook as Colab opens it, alone; its first cell gets the repository's address."""
-    text = (NOTEBOOK_FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")
-    placeholder = r"address = \"REPOSITORY\""
-    if text.count(placeholder) != 1:
+    import nbformat
+
+    notebook = nbformat.read(NOTEBOOK_FOLDER / f"{name}.ipynb", as_version=4)
+    (at,) = (n for n, cell in enumerate(notebook.cells) if "setup" in cell.metadata.get("tags", ()))
+    setup = notebook.cells[at]
+    if setup.source.count('"REPOSITORY"') != 1:
         raise SettingsError(f"{name} has no cell that clones the repository")
+    setup.source = setup.source.replace('"REPOSITORY"', f'"{address}"')
+    if typed:
+        notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(typed))
     path = folder / f"{name}.ipynb"
-    path.write_text(text.replace(placeholder, rf"address = \"{address}\""), encoding="utf-8")
+    nbformat.write(notebook, path)
     return path
 
 
-def run(python: Path, notebook: Path, env: Mapping[str, str], changes: str) -> dict[str, Any]:
+def run(
+    python: Path, notebook: Path, env: Mapping[str, str], parameters: Mapping[str, str]
+) -> dict[str, Any]:
     """Run a notebook in a kernel of that Python, with a home of its own; return what it took."""
     import papermill
 
@@ -121,7 +153,7 @@ def run(python: Path, notebook: Path, env: Mapping[str, str], changes: str) -> d
         notebook,
         BUILD / "colab" / notebook.name,
         kernel_name="imitated",
-        parameters={"changes": changes} if changes else {},
+        parameters=dict(parameters),
         cwd=folder / "home",
         progress_bar=False,
     )
@@ -139,26 +171,35 @@ def main() -> None:
     if there := [str(root) for root in roots if root.exists()]:
         raise SettingsError(f"{' and '.join(there)} must not be there: this makes and removes them")
     python = environment(given.python)
+    sys.path.append(str(REPOSITORY / "tests"))  # their stand-in for the Hub
+    from hub_server import Hub, with_hmdb51
+
     ran = []
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, Hub() as hub:
         folder = Path(temporary)
+        with_hmdb51(hub, folder)
         drive = folder / "google" / "colab"
         drive.mkdir(parents=True)
         (drive / "drive.py").write_text(MOUNT, encoding="utf-8")
         before = packages(python)
         try:
-            for machine, name in RUNS:
+            for machine, name, parameters, typed in runs(given.changes):
                 env, lasting = MACHINES[machine]
-                notebook = opened(name, REPOSITORY.as_uri(), folder)
-                changes = " ".join(given.changes) if name.startswith("06") else ""
-                took = run(python, notebook, env, changes)
+                env = {**env, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
+                notebook = opened(name, REPOSITORY.as_uri(), folder, typed)
+                took = run(python, notebook, env, parameters)
                 after = packages(python)
                 if changed := {one for one in before if after.get(one) != before[one]}:
                     raise SettingsError(f"{name} changed {', '.join(sorted(changed))}")
                 made = sorted(path.name for path in lasting.iterdir())
                 new = sorted(set(after) - set(before))
-                one = {"machine": machine, "notebook": name, "changes": changes, **took}
-                ran.append({**one, "installed": new, "made": made})
+                one = {
+                    "machine": machine,
+                    "notebook": name,
+                    "typed": typed,
+                    "parameters": dict(parameters),
+                }
+                ran.append({**one, **took, "installed": new, "made": made})
                 print(json.dumps(ran[-1]), flush=True)
                 remove(python, new)
         finally:

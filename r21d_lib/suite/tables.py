@@ -84,7 +84,9 @@ def colab() -> str:
     measured = _read("colab.json")
     rows = []
     for run in measured["ran"]:
-        notebook = " ".join(filter(None, (run["notebook"], run["changes"])))
+        given = (f"{name}={value}" for name, value in run["parameters"].items() if name != "changes")
+        named = [run["notebook"], *given, run["parameters"].get("changes", "")]
+        notebook = " ".join(filter(None, named))
         added, seconds = ", ".join(run["installed"]), f"{run['cpu_seconds']:.0f}"
         rows.append([run["machine"].title(), f"`{notebook}`", f"`{added}`", seconds])
     versions = ", ".join(f"`{name}=={version}`" for name, version in measured["versions"].items())
