@@ -15,9 +15,10 @@ run: .venv/ok
 PYTEST := $(V)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 test: .venv/ok
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not thorough and not slow"
 
-test-all: test
+test-all: .venv/ok
+	$(PYTEST) -m "not slow"
 	$(V)/python -m pytest -m slow --durations=30
 
 bench: .venv/ok

@@ -68,7 +68,16 @@ MACHINES = {
     "kaggle": ({"KAGGLE_KERNEL_RUN_TYPE": "imitated"}, Path("/kaggle/working/r21d")),
 }
 SMALL = ["epochs=1", "clips_per_epoch=160", "num_clips=1"]
-SMALL_HMDB51 = ["clip_len=8", "resize=24,32", "crop=24", "workers=0", *SMALL]
+SMALL_HMDB51 = [
+    "depth=10",
+    "width=16",
+    "clip_len=8",
+    "resize=24,32",
+    "crop=24",
+    "workers=0",
+    "epochs=2",
+]
+SMALL_HMDB51 += ["clips_per_epoch=480", "num_clips=1", "learning_rate=0.01"]
 FETCH = "!r21d fetch hmdb51"
 MOUNT = "import os\ndef mount(place):\n    os.makedirs(f'{place}/MyDrive', exist_ok=True)\n"
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from r21d_lib.models.networks import NetworkSettings, VideoResNet
 
@@ -107,6 +106,8 @@ def _on_meta(settings: NetworkSettings, frames: int, crop: int) -> tuple[VideoRe
 
 
 def _multiply_adds(module: nn.Module, x: Tensor) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # takes triton along, and whoever draws waits
+
     with FlopCounterMode(display=False) as counter:
         module(x)
     return counter.get_total_flops() // 2

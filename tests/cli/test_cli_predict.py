@@ -311,6 +311,7 @@ def test_a_folder_with_one_poison_of_each_kind_is_answered_in_bounded_time(folde
     assert r"z\udcff.avi" in out
 
 
+@pytest.mark.thorough
 def test_a_users_folder_is_as_it_was_after_every_command_that_writes_beside_it(folder, tmp_path, build):
     mine = tmp_path / "mine"
     for label in ("golf", "climb"):

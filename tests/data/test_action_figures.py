@@ -54,6 +54,7 @@ def test_files_are_videos_of_the_promised_size(drawn):
         assert np.abs(np.diff(frames.astype(int), axis=0)).max() > 60, "nothing moves"
 
 
+@pytest.mark.thorough
 def test_the_number_of_processes_changes_no_byte_and_whole_files_stay(drawn, tmp_path):
     action_figures.generate(tmp_path, clips_per_class=20, seed=3, workers=1, progress=False)
     paths = sorted((drawn / "videos").rglob("*.avi"))

@@ -10,14 +10,13 @@ import os
 import subprocess
 import sys
 import zipfile
-import zlib
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import av
-import numpy as np
 import pytest
 from foreign_files import write_caffe2
+from hub_server import draw
 
 from r21d_lib import checkpoints
 from r21d_lib.data import hmdb51, lists
@@ -27,19 +26,6 @@ from r21d_lib.suite import runner
 # The real recipe but for size: few layers, small pictures, few clips.
 SMALL = ["depth=10", "width=8", "clip_len=8", "resize=24,32", "crop=24", "workers=0", "epochs=2"]
 SMALL += ["clips_per_epoch=2400", "learning_rate=0.05"]
-
-
-def draw(name: str, label: int) -> np.ndarray:
-    """Draw a square whose colour, speed and height tell the class, on a ground of the video's own."""
-    random = np.random.default_rng(zlib.crc32(name.encode()))
-    frames = np.empty((int(random.integers(10, 45)), 48, 64, 3), np.uint8)
-    frames[:] = random.integers(0, 60, (1, 12, 16, 3), np.uint8).repeat(4, 1).repeat(4, 2)
-    colour = [60 + 60 * (label % 4), 60 + 60 * (label // 4 % 4), 60 + 60 * (label // 16)]
-    top, left = 4 + 3 * (label % 9), int(random.integers(0, 40))
-    for t, frame in enumerate(frames):
-        x = (left + (label % 5 - 2) * t) % 48
-        frame[top : top + 14, x : x + 16] = colour
-    return frames
 
 
 def write_class(job) -> None:

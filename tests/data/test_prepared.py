@@ -109,6 +109,7 @@ def hang_at_the_third(file, *rest):
     return decode_one(file, *rest)
 
 
+@pytest.mark.thorough
 def test_a_video_that_hangs_is_given_up(copied, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_decode_one", hang_at_the_third)
     prepared = prepare(
@@ -162,6 +163,7 @@ def crash_at_the_third(file, *rest):
 decode_one = module._decode_one
 
 
+@pytest.mark.thorough
 def test_a_decoder_that_crashes_takes_nothing_else_with_it(copied, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_decode_one", crash_at_the_third)
     prepared = prepare(copied, tmp_path / "cache", size=SIZE, on_bad_video="report", workers=2)
@@ -272,6 +274,7 @@ prepared.prepare(videos, cache, size=(24, 32), workers=1, progress=False)
 """
 
 
+@pytest.mark.thorough
 def test_kills_at_ten_random_moments(tmp_path, make_frames):
     root, cache = tmp_path / "videos", tmp_path / "cache"
     names = tuple(f"jump/{i:03}.avi" for i in range(300))

@@ -41,6 +41,7 @@ def results(tiny_dataset, tmp_path_factory):
     return launch(folder, 1, accumulate=2), launch(folder, 2, accumulate=1)
 
 
+@pytest.mark.thorough
 def test_two_processes_have_the_losses_of_one(results):
     (alone,), pair = results
     for rank in pair:

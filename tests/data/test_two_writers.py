@@ -89,6 +89,7 @@ def content(folder):
 IN_A_MOMENT = (prepare_listed, prepare_hmdb51)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("light")
 @pytest.mark.parametrize(
     "command", [*IN_A_MOMENT, draw_figures, copy_notebooks, draw_pictures, build_site]

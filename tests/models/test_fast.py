@@ -158,6 +158,7 @@ def test_bfloat16_must_keep_the_best_class(monkeypatch):
         torch.testing.assert_close(failed(clips), network(clips), atol=1e-2, rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_the_gain_is_measured_where_there_are_units(monkeypatch):
     monkeypatch.setattr(inference, "has_bfloat16", lambda device_type: True)
     gain = inference.bfloat16_gain("cpu")

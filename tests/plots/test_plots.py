@@ -281,6 +281,7 @@ print(peak_mb())
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("classes", [400, pytest.param(4000, marks=pytest.mark.slow)])
 def test_pictures_of_many_classes_take_less_than_two_gigabytes(tmp_path, classes):
     done = subprocess.run(

@@ -45,6 +45,7 @@ def needs_packages():
         pytest.skip(str(error))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("status", ["passed", "drifted"])
 def test_a_drifted_copy_is_marked_where_it_was_asked_for(copy, tmp_path, monkeypatch, status):
     needs_packages()

@@ -23,6 +23,7 @@ def test_a_fingerprint_repeats_and_says_when_sums_are_rounded_otherwise():
         torch.set_num_threads(threads)
 
 
+@pytest.mark.thorough
 def test_the_pinned_fingerprint_is_that_of_a_process_of_its_own(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     pinned = arithmetic.fingerprint_of(native=False)

@@ -127,6 +127,7 @@ def test_the_gpus_nine_minutes_are_rehearsed_without_a_gpu(tmp_path):
     assert parts["study"]["runs"][0]["videos"] == 24
 
 
+@pytest.mark.thorough
 def test_a_part_that_fails_is_recorded_and_the_next_one_runs(tmp_path):
     (tmp_path / "inputs").mkdir()
     (tmp_path / "inputs" / "train.json").write_text("{}")  # no list
@@ -139,6 +140,7 @@ def test_a_part_that_fails_is_recorded_and_the_next_one_runs(tmp_path):
     assert found["parity"]["status"] == "measured"
 
 
+@pytest.mark.thorough
 def test_data_measures_every_reader(tmp_path):
     few = ("--files", 2, "--clips", 8, "--rounds", 1, "--workers", 1)
     done = run(BENCHMARKS / "data.py", *few, results=tmp_path)
@@ -166,6 +168,7 @@ def test_the_suites_table_is_read_from_the_last_whole_run(tmp_path):
     assert found["met"] == {"minutes": True, "peak_mb": True}
 
 
+@pytest.mark.thorough
 def test_run_all_tells_measured_skipped_and_failed_apart(tmp_path):
     scripts = tmp_path / "scripts"
     scripts.mkdir()
@@ -192,6 +195,7 @@ def test_run_all_tells_measured_skipped_and_failed_apart(tmp_path):
     assert "skipped: no whole run" in done.stdout
 
 
+@pytest.mark.thorough
 def test_both_paths_of_training_start_alike_and_stay_close(tmp_path):
     script = tmp_path / "two_paths.py"
     script.write_text(

@@ -77,6 +77,7 @@ def test_elsewhere_it_does_and_says_nothing(tmp_path):
     assert done.stdout == f"cwd {tmp_path}\nbuild None\n"
 
 
+@pytest.mark.thorough
 def test_on_colab_it_adds_the_library_changes_nothing_and_keeps_runs_on_drive(machine, tmp_path):
     fake = tmp_path / "fake" / "google" / "colab"
     fake.mkdir(parents=True)

@@ -23,6 +23,7 @@ def opened(browser, address):
     return page
 
 
+@pytest.mark.thorough
 def test_a_saved_notebook_shows_its_pictures_when_it_is_opened_again(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     build, settings = tmp_path / "build", tmp_path / "settings" / "@jupyterlab"

@@ -95,6 +95,7 @@ runner.reproduce(notebooks={"a": (), "b": ()}, folder=root / "notebooks", output
 """
 
 
+@pytest.mark.thorough
 def test_an_interruption_ends_all_and_keeps_earlier_copies(tmp_path):
     code = "import time\nfrom pathlib import Path\nPath('{0}.here').touch()\ntime.sleep(600)"
     write(tmp_path / "notebooks", a=code.format("a"), b=code.format("b"))

@@ -201,6 +201,7 @@ found = int((BUILD / 'runs' / 'one').read_text())
 write_results('reader', {'found': found}, profile=profile, seed=seed)"""
 
 
+@pytest.mark.thorough
 def test_draws_are_made_once_recorded_and_end_at_a_failure(tmp_path):
     write_notebooks(tmp_path / "notebooks", trainer=TRAINER, reader=READER, plain="1")
     (tmp_path / "recorded").mkdir()

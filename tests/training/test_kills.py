@@ -96,6 +96,7 @@ def begun(tiny_dataset, tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
+@pytest.mark.thorough
 def test_a_full_disk_leaves_the_last_good_checkpoint(begun, tiny_dataset, tmp_path):
     before = (begun / "last.safetensors").read_bytes()
     done = subprocess.run(

@@ -33,6 +33,7 @@ def test_two_runs_never_share_a_folder():
         run_many([recipe, recipe])
 
 
+@pytest.mark.thorough
 def test_entries_side_by_side_give_the_numbers_of_each_alone(entries, build):
     finished = []
     both = run_many(entries, jobs=2, resume=False, test_curve=True, on_finish=finished.append)

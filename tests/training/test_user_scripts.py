@@ -5,6 +5,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 SCRIPT = """
 import sys
@@ -24,6 +25,7 @@ print(len(videos), len(finished))
 """
 
 
+@pytest.mark.thorough
 def test_a_script_draws_decodes_and_trains_in_processes_as_it_stands(tiny_data, build, tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(SCRIPT)
