@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
+from r21d_lib.data.clips import ClipSettings
 from r21d_lib.errors import SettingsError
 from r21d_lib.models.networks import NETWORK_NAMES
 from r21d_lib.training import TrainingSettings, budget, recipes, run
@@ -103,6 +105,33 @@ def test_changes_that_make_no_sense(change, message):
     with pytest.raises(SettingsError, match=message) as caught:
         recipes.read("hmdb51_finetune", [change])
     assert "\n" not in str(caught.value)
+
+
+FIELDS = [field.name for field in dataclasses.fields(recipes.Recipe)]
+FIELDS = [name for name in FIELDS if name not in ("name", "description", "clips", "training")]
+FIELDS += [f.name for kind in (ClipSettings, TrainingSettings) for f in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_no_field_takes_an_empty_value(name):
+    with pytest.raises(SettingsError, match=name):
+        recipes.read("figures_finetune", [f"{name}="])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("network=r4d", "no network is called 'r4d': did you mean 'r3d'?"),
+        ("depth=11", "depth 11 is not available"),
+        ("width=0", "width must be from 1"),
+        ("split=4", "split must be from 1 to 3, got 4"),
+        ("num_clips=0", "num_clips must be from 1"),
+        ("quality=200", "quality must be from 1 to 100, got 200"),
+    ],
+)
+def test_what_no_run_could_be_is_refused_before_it_begins(change, message):
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        recipes.read("figures_finetune", [change])
 
 
 def test_a_file_of_ones_own(tmp_path):

@@ -13,14 +13,15 @@ from typing import Any
 from r21d_lib.data.cache import BadVideo, PreparedVideos, prepare
 from r21d_lib.data.catalog import open_videos, title
 from r21d_lib.data.clips import ClipSettings
-from r21d_lib.data.lists import Part, VideoList
+from r21d_lib.data.lists import SPLITS, Part, VideoList
 from r21d_lib.errors import SettingsError
 from r21d_lib.files import BUILD
-from r21d_lib.models.networks import VideoResNet, build_network
+from r21d_lib.models.networks import NetworkSettings, VideoResNet, build_network
 from r21d_lib.training.settings import TrainingSettings
 
 FOLDER = Path(__file__).parent
 _NONE = "none"  # TOML has no word for it
+_HIGHEST = {"split": max(SPLITS), "num_clips": 10_000, "quality": 100}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,19 @@ class Recipe:
     quality: int | None = None
     clips: ClipSettings = field(default_factory=ClipSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self) -> None:
+        frames = self.clips.clip_len
+        NetworkSettings(
+            self.network, self.depth, width=self.width, clip_len=frames
+        )  # refuses what is none
+        for name, highest in _HIGHEST.items():
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= highest:
+                raise SettingsError(f"{name} must be from 1 to {highest}, got {value}")
+        for name in ("data", "checkpoint"):
+            if getattr(self, name) == "":
+                raise SettingsError(f"{name} is empty: give {name}=NAME, or {name}={_NONE}")
 
     @property
     def dataset(self) -> str:
