@@ -60,12 +60,15 @@ ModalityOption = Annotated[
     Modality | None,
     typer.Option(help="What the network must take: rgb or flow; the checkpoint's own if not given."),
 ]
-Clips = Annotated[int, typer.Option(help="Clips of a short video, evenly spaced.")]
+Clips = Annotated[int, typer.Option(help="Clips of a short video, evenly spaced.", min=1, max=10_000)]
 Every = Annotated[
-    float | None, typer.Option(help="A clip every so many seconds; half a clip in long videos if none.")
+    float | None,
+    typer.Option(
+        help="A clip every so many seconds; half a clip in long videos if none.", min=0.001, max=1e6
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")]
-BatchSize = Annotated[int, typer.Option(help="Clips that the network sees at once.")]
+BatchSize = Annotated[int, typer.Option(help="Clips that the network sees at once.", min=1, max=10_000)]
 
 
 @app.command(

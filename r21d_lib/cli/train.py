@@ -61,7 +61,8 @@ def train(
         bool, typer.Option("--fresh", help="Start anew where the folder holds an older run.")
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(help="Measure for ten seconds, then train what fits into these.")
+        float | None,
+        typer.Option(help="Measure for ten seconds, then train what fits in.", min=0.01, max=1e6),
     ] = None,
     on_bad_video: Annotated[
         OnBadVideo, typer.Option(help="At a video that cannot be decoded: stop, or leave it out.")

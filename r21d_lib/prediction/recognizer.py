@@ -26,6 +26,7 @@ from r21d_lib.prediction.prediction import Prediction
 
 FIGURES = "r2plus1d_10_figures"  # the shipped checkpoint, also called "figures"
 _USUAL_FPS = 30.0
+_MOST_CLIPS = 10_000  # of a video, and at once
 _PICTURES, _PICTURE_WIDTH = 6, 240
 
 
@@ -64,8 +65,8 @@ class Recognizer:
         device: str | None = None,
         batch_size: int = 8,
     ) -> None:
-        if batch_size < 1:
-            raise SettingsError(f"batch_size must be 1 clip or more, got {batch_size}")
+        if not 1 <= batch_size <= _MOST_CLIPS:
+            raise SettingsError(f"batch_size must be from 1 to {_MOST_CLIPS}, got {batch_size}")
         self.device = _device(device)
         self.batch_size = batch_size
         network, report = checkpoints.load(FIGURES if checkpoint == "figures" else checkpoint)
@@ -195,8 +196,10 @@ class Recognizer:
             VideoError: if the file is missing, damaged or holds no picture.
             SettingsError: if an argument makes no sense.
         """
-        if num_clips < 1 or (every is not None and not 0 < every < float("inf")):
-            raise SettingsError(f"num_clips {num_clips} and every {every} must be above 0")
+        if not 1 <= num_clips <= _MOST_CLIPS:
+            raise SettingsError(f"num_clips must be from 1 to {_MOST_CLIPS}, got {num_clips}")
+        if every is not None and not 0 < every < float("inf"):
+            raise SettingsError(f"every must be some seconds, above 0, got {every}")
         gap, claimed = 1 / _USUAL_FPS, 0
         timed: Iterable[tuple[float, np.ndarray]]
         if isinstance(video, np.ndarray):

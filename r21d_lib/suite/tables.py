@@ -88,7 +88,8 @@ def colab() -> str:
         named = [run["notebook"], *given, run["parameters"].get("changes", "")]
         notebook = " ".join(filter(None, named))
         added, seconds = ", ".join(run["installed"]), f"{run['cpu_seconds']:.0f}"
-        rows.append([run["machine"].title(), f"`{notebook}`", f"`{added}`", seconds])
+        typed = f"`{run['typed']}` and " if run["typed"] else ""
+        rows.append([run["machine"].title(), f"{typed}`{notebook}`", f"`{added}`", seconds])
     versions = ", ".join(f"`{name}=={version}`" for name, version in measured["versions"].items())
     table = markdown(["machine", "notebook", "installed beside what was there", "CPU s"], rows)
     return f"{table}\n\n`Python=={measured['python']}`, {versions}"

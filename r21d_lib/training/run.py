@@ -104,6 +104,8 @@ def train_recipe(
     """
     from accelerate import PartialState
 
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise SettingsError(f"minutes must be above 0, got {minutes}")
     folder = RunFolder(run) if run else RunFolder.of(recipe)
     processes = PartialState()
     # One process decodes what is not decoded yet; the others find it done.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from r21d_lib.cli.main import app
+from r21d_lib.cli.main import app, main
 from r21d_lib.data import video
 
 
@@ -81,6 +81,22 @@ def test_wrong_requests_give_one_line_and_exit_2(r21d, arguments, message):
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+CLIPS = ["--clips", "--every", "--batch-size"]
+NUMBERS = [(command, option) for command in ("predict", "features") for option in CLIPS]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "9" * 23])
+@pytest.mark.parametrize(("command", "option"), [*NUMBERS, ("train", "--minutes")])
+def test_numbers_of_no_use_are_refused_before_any_work(command, option, value, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["r21d", command, "nothing", option, value])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert option in said
+    assert "nothing" not in said
 
 
 def test_a_checkpoint_for_other_classes_is_refused(r21d, tmp_path):
