@@ -68,16 +68,10 @@ MACHINES = {
     "kaggle": ({"KAGGLE_KERNEL_RUN_TYPE": "imitated"}, Path("/kaggle/working/r21d")),
 }
 SMALL = ["epochs=1", "clips_per_epoch=160", "num_clips=1"]
-SMALL_HMDB51 = [
-    "depth=10",
-    "width=16",
-    "clip_len=8",
-    "resize=24,32",
-    "crop=24",
-    "workers=0",
-    "epochs=2",
-]
-SMALL_HMDB51 += ["clips_per_epoch=480", "num_clips=1", "learning_rate=0.01"]
+SMALL_HMDB51 = (
+    "depth=10 width=16 clip_len=8 resize=24,32 crop=24 workers=0 epochs=2 clips_per_epoch=480 "
+)
+SMALL_HMDB51 += "num_clips=1 learning_rate=0.01"
 FETCH = "!r21d fetch hmdb51"
 MOUNT = "import os\ndef mount(place):\n    os.makedirs(f'{place}/MyDrive', exist_ok=True)\n"
 
@@ -97,7 +91,7 @@ def runs(changes: list[str]) -> list[Run]:
     return [
         Run("colab", "00_start_here"),
         Run("colab", "06_finetune_hmdb51", {"changes": " ".join(changes)}),
-        Run("colab", "06_finetune_hmdb51", {**hmdb51, "changes": " ".join(SMALL_HMDB51)}, FETCH),
+        Run("colab", "06_finetune_hmdb51", {**hmdb51, "changes": SMALL_HMDB51}, FETCH),
         Run("kaggle", "00_start_here"),
     ]
 
@@ -202,12 +196,8 @@ def main() -> None:
                     raise SettingsError(f"{name} changed {', '.join(sorted(changed))}")
                 made = sorted(path.name for path in lasting.iterdir())
                 new = sorted(set(after) - set(before))
-                one = {
-                    "machine": machine,
-                    "notebook": name,
-                    "typed": typed,
-                    "parameters": dict(parameters),
-                }
+                one = {"machine": machine, "notebook": name, "typed": typed}
+                one["parameters"] = dict(parameters)
                 ran.append({**one, **took, "installed": new, "made": made})
                 print(json.dumps(ran[-1]), flush=True)
                 remove(python, new)

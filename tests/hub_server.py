@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on 127.0.0.1: what huggingface_hub asks for, and faults.
+"""A stand-in for the Hugging Face Hub on 127.0.0.1: what huggingface_hub asks for, faults, HMDB51.
 
 Large files are kept as the Hub keeps them: `resolve` redirects to a store that answers ranges, and
 states size and SHA-256 in its headers; small ones are served by `resolve` itself.

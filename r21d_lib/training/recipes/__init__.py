@@ -60,10 +60,8 @@ class Recipe:
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
-        frames = self.clips.clip_len
-        NetworkSettings(
-            self.network, self.depth, width=self.width, clip_len=frames
-        )  # refuses what is none
+        # These refuse a network that there is none of.
+        NetworkSettings(self.network, self.depth, width=self.width, clip_len=self.clips.clip_len)
         for name, highest in _HIGHEST.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= highest:
