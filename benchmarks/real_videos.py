@@ -95,7 +95,10 @@ class Run:
         if not (folder / self.scores.name).is_file():
             r21d("evaluate", str(folder), threads=threads)
         self.kept.mkdir(parents=True, exist_ok=True)
-        for file in ("recipe.json", "metrics.csv", self.scores.name):  # the last says that all is there
+        recipe = (folder / "recipe.json").read_text(encoding="utf-8")
+        with whole_file(self.kept / "recipe.json") as partial:  # says nothing of this machine's folders
+            partial.write_text(recipe.replace(f"{BUILD}{os.sep}", ""), encoding="utf-8")
+        for file in ("metrics.csv", self.scores.name):  # the last says that all is there
             with whole_file(self.kept / file) as partial:
                 shutil.copyfile(folder / file, partial)
 

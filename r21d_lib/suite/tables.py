@@ -139,9 +139,10 @@ def real_videos(studies: Mapping[str, Study]) -> str:
     for kind, its in studies.items():
         clips, start = means(its, "clip@1"), ledger.REAL_STARTS.get(kind, "random weights")
         for paper, row in rows_of(its.standings()):
-            rows.append([paper, start, f"{clips[paper]:.3f}", _interval(row)])
-    people = rests_on(studies["runs"])
-    return markdown(["network", "start", "clip@1", f"video@1 [95%: {people}]"], rows)
+            rows.append([paper, start, f"{row['seeds']:.0f}", f"{clips[paper]:.3f}", _interval(row)])
+    scratch = studies["runs"]
+    people = f"{len(scratch.groups)} {scratch.unit}"
+    return markdown(["network", "start", "seeds", "clip@1", f"video@1 [95%: {people}]"], rows)
 
 
 def starts() -> str:

@@ -6,7 +6,7 @@ import pytest
 from planted_studies import planted
 
 from r21d_lib.models.ablations import ABLATIONS
-from r21d_lib.suite import findings, languages, phrases
+from r21d_lib.suite import findings, languages, ledger, phrases
 
 # Names that are the same everywhere.
 NAMES = {"Debian", "bookworm", "trixie", "torch", "constraints", "txt", "commit"}
@@ -36,6 +36,12 @@ def test_what_the_sentences_would_say_of_other_numbers_has_phrases_too(language)
         study = planted(networks | {"r2plus1d": other})
         text = findings.of_ablations(study) + findings.of_pair(study, "r2plus1d", "r3d")
         assert phrases.words_left(text, language) == set()
+
+
+@pytest.mark.parametrize("start", ledger.REAL_STARTS.values())
+@pytest.mark.parametrize("language", languages.LANGUAGES)
+def test_every_start_that_may_be_run_has_a_phrase(start, language):
+    assert phrases.words_left(start, language) == set()
 
 
 def test_numbers_and_sentences_are_written_as_in_portuguese():
