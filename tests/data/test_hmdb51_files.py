@@ -296,6 +296,7 @@ def test_missing_and_renamed_clips_are_named(copied):
     assert any("juggle" in finding.text for finding in found if finding.level == "note")
 
 
+@pytest.mark.thorough
 def test_broken_clips_are_named(copied):
     broken = sorted((copied / "kick").iterdir())[:2]
     for path in broken:

@@ -56,6 +56,7 @@ def test_a_drifted_copy_is_marked_where_it_was_asked_for(copy, tmp_path, monkeyp
     assert ("drifted" in index) == (status == "drifted")
 
 
+@pytest.mark.thorough
 def test_a_run_and_the_videos_behind_it_are_read_only(copy, tiny_data, tmp_path, monkeypatch):
     from r21d_lib.training import recipes
     from r21d_lib.training.run import evaluate, train_recipe

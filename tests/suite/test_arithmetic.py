@@ -10,6 +10,7 @@ import torch
 from r21d_lib.suite import arithmetic, results
 
 
+@pytest.mark.thorough
 def test_a_fingerprint_repeats_and_says_when_sums_are_rounded_otherwise():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -152,6 +152,7 @@ def test_data_measures_every_reader(tmp_path):
     assert found["processor_milliseconds_a_clip"]["crop, flip, normalise"] > 0
 
 
+@pytest.mark.thorough
 def test_the_suites_table_is_read_from_the_last_whole_run(tmp_path):
     skipped = run(BENCHMARKS / "suite.py", tmp_path / "none.json", results=tmp_path)
     assert skipped.returncode == 0

@@ -32,6 +32,7 @@ def write(folder, **codes):
         )
 
 
+@pytest.mark.thorough
 def test_two_run_at_once_in_their_folder_and_a_third_after_its_needs(tmp_path):
     after = "from pathlib import Path\nassert Path('a.here').exists()\n" + RECORDS
     write(

@@ -207,6 +207,7 @@ def test_a_file_of_before_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_the_race_is_gathered_without_training(tmp_path):
     for network, seed in itertools.product(("r3d", "r2plus1d"), range(2)):
         write_run(tmp_path / "runs" / f"{network}{seed}", network, seed)

@@ -66,6 +66,7 @@ def test_a_draws_process_gets_one_thread_and_its_arithmetic(spread, monkeypatch)
     assert native["PATH"] == os.environ["PATH"]
 
 
+@pytest.mark.thorough
 def test_the_fingerprint_of_a_draws_arithmetic_is_measured(spread):
     environment = spread.environment(spread.Draw("r3d", 0))
     measured = spread.arithmetic.fingerprint_in(environment)
