@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import numpy as np
 
-from r21d_lib import checkpoints
 from r21d_lib.data import hmdb51, video
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -319,12 +318,11 @@ def draw(name: str, label: int) -> np.ndarray:
 
 
 def with_hmdb51(hub: Hub, folder: Path) -> None:
-    """Give a stand-in all clips that HMDB51's lists name, a film a class, and a published network.
+    """Give a stand-in `CVML-TueAI/HMDB51`: all clips that HMDB51's lists name, a film a class.
 
     Args:
-        hub: the stand-in; it gets `CVML-TueAI/HMDB51`, and as `lab/kinetics` the shipped network, which
-            has learned other actions.
-        folder: where files are made, and removed again.
+        hub: the stand-in.
+        folder: where films are made, and removed again.
     """
     films: dict[str, bytes] = {}
     for name in hmdb51.known_names():
@@ -334,6 +332,3 @@ def with_hmdb51(hub: Hub, folder: Path) -> None:
             films[label] = (folder / "film.avi").read_bytes()
         hub.repos["datasets/CVML-TueAI/HMDB51"][f"hmdb51_org/{name}"] = films[label]
     (folder / "film.avi").unlink()
-    (name,) = checkpoints.shipped()
-    weights = checkpoints.SHIPPED / f"{name}.safetensors"
-    hub.repos["models/lab/kinetics"]["model.safetensors"] = weights.read_bytes()

@@ -153,6 +153,7 @@ def test_help_has_examples(command):
         (["--num-labels", "9", "--checkpoint", "r2plus1d_10_figures"], "classes is 14, not 9"),
         (["--network", "r3d", "--depth", "152"], "no published weights have network r3d, depth 152"),
         (["--device", "cuda:99"], "no device 'cuda:99' here"),
+        (["--every", "0"], "--every"),
     ],
 )
 def test_wrong_requests_give_one_line(folder, tmp_path, monkeypatch, arguments, message):

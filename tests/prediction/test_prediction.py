@@ -243,6 +243,11 @@ def test_wrong_requests(recognizer, tmp_path):
         recognizer.predict(np.zeros((2, 3)))
     with pytest.raises(SettingsError, match="above 0"):
         recognizer.predict(np.zeros((1, 8, 8, 3), np.uint8), every=0)
+    for many in (0, 10**23):
+        with pytest.raises(SettingsError, match="num_clips must be from 1"):
+            recognizer.predict(np.zeros((1, 8, 8, 3), np.uint8), num_clips=many)
+        with pytest.raises(SettingsError, match="batch_size must be from 1"):
+            Recognizer("figures", batch_size=many)
 
 
 def test_class_names_come_with_the_package(shared_data):

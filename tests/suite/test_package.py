@@ -7,6 +7,8 @@ import sys
 import pytest
 from hub_server import with_hmdb51
 
+from r21d_lib import Card, ClipSettings, build_network, checkpoints
+from r21d_lib.checkpoints import unnamed
 from r21d_lib.suite.repository import REPOSITORY
 
 
@@ -95,7 +97,16 @@ SMALL = ["clip_len=8", "resize=24,32", "crop=24", "workers=0", "epochs=1", "clip
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_from_an_empty_folder_to_a_finetuned_network_in_three_commands(hub, run, tmp_path):
+    """All clips that HMDB51's lists name, a film a class, and a network that somebody published."""
     with_hmdb51(hub, tmp_path)
+    network = build_network("r2plus1d", 10, num_classes=4, width=4)
+    card = Card(network.settings, ClipSettings(clip_len=8), unnamed(4))
+    checkpoints.save(tmp_path / "model.safetensors", network, card)
+    hub.repos["models/lab/kinetics"]["model.safetensors"] = (
+        tmp_path / "model.safetensors"
+    ).read_bytes()
+    for path in tmp_path.iterdir():
+        path.unlink()
 
     def r21d(*arguments):
         done = run("-m", "r21d_lib", *arguments, timeout=1500)

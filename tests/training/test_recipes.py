@@ -172,6 +172,13 @@ def test_less_than_an_epoch_is_one_of_fewer_clips():
     assert (fitted.epochs, fitted.clips_per_epoch) == (1, 40)
 
 
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_minutes_that_are_none_are_refused(minutes, tmp_path):
+    with pytest.raises(SettingsError, match="minutes must be above 0"):
+        run.train_recipe(recipes.read("small_scratch"), run=tmp_path / "run", minutes=minutes)
+    assert not (tmp_path / "run").exists()
+
+
 def test_minutes_are_measured_said_and_kept(build, tiny_data, tmp_path, monkeypatch, capsys):
     changes = [f"data={tiny_data}", "network=r3d", "width=4", "batch_size=2"]
     recipe = recipes.read("small_scratch", [*changes, "clips_per_epoch=1000", "epochs=5"])
