@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader, Dataset
 from r21d_lib.data import frame_store
 from r21d_lib.data import video as videos
 from r21d_lib.data.cache import prepare
-from r21d_lib.data.clips import ClipSettings, random_start, resize, seeded_generator, to_network
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import random_start, resize, seeded_generator, to_network
 from r21d_lib.data.lists import VideoList
 from r21d_lib.data.sampling import TrainClips
 

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from r21d_lib.data import frame_store
 from r21d_lib.data.cache import PreparedVideos, store_of
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import VideoList
 from r21d_lib.evaluation.protocol import score_videos
 from r21d_lib.files import BUILD, whole_file

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from r21d_lib.data import frame_store
 from r21d_lib.data.cache import PreparedVideos, store_of
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import VideoList
 from r21d_lib.data.sampling import TrainBatches, TrainClips
 from r21d_lib.files import whole_file

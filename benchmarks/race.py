@@ -23,7 +23,8 @@ from typing import Any
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import whole_file
 from r21d_lib.models.ablations import ABLATIONS
-from r21d_lib.models.networks import LABELS, NETWORK_NAMES
+from r21d_lib.models.kinds import NETWORK_NAMES
+from r21d_lib.models.settings import LABELS
 from r21d_lib.suite import findings
 from r21d_lib.suite.results import provenance, read_results
 from r21d_lib.suite.statistics import Study

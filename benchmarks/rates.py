@@ -33,7 +33,7 @@ from r21d_lib.errors import SettingsError
 from r21d_lib.evaluation.protocol import score_once
 from r21d_lib.evaluation.scores import video_accuracy
 from r21d_lib.files import BUILD, whole_file
-from r21d_lib.models.networks import NETWORK_NAMES
+from r21d_lib.models.kinds import NETWORK_NAMES
 from r21d_lib.suite import findings
 from r21d_lib.suite.results import provenance, read_results
 from r21d_lib.suite.statistics import Study, at_quarter, is_late

@@ -34,7 +34,7 @@ from r21d_lib import plots
 from r21d_lib.evaluation.scores import Scores, clip_accuracy, hits_by_group, video_accuracy
 from r21d_lib.evaluation.streams import average
 from r21d_lib.files import BUILD, whole_file
-from r21d_lib.models.networks import LABELS
+from r21d_lib.models.settings import LABELS
 from r21d_lib.suite import findings, ledger
 from r21d_lib.suite.repository import FIGURES
 from r21d_lib.suite.results import provenance

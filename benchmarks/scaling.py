@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from r21d_lib.data.cache import PreparedVideos, prepare
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import VideoList
 from r21d_lib.files import whole_file
 from r21d_lib.models.counting import count_multiply_adds, count_parameters

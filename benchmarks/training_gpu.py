@@ -29,9 +29,10 @@ from torchvision.models.video import resnet
 from torchvision.transforms import v2
 
 from r21d_lib.data import frame_store
-from r21d_lib.data.clips import ClipSettings, random_start, seeded_generator, to_network
-from r21d_lib.models.convolutions import MidplaneRule
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import random_start, seeded_generator, to_network
 from r21d_lib.models.counting import activation_bytes, count_multiply_adds, count_stages
+from r21d_lib.models.kinds import MidplaneRule
 from r21d_lib.models.networks import VideoResNet, build_network
 from r21d_lib.training.prefetch import ahead
 from r21d_lib.training.settings import TrainingSettings, make_optimizer

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from r21d_lib.checkpoints import Card
     from r21d_lib.data.cache import PreparedVideos, prepare
     from r21d_lib.data.catalog import open_videos
-    from r21d_lib.data.clips import ClipSettings
+    from r21d_lib.data.clip_settings import ClipSettings
     from r21d_lib.data.lists import VideoList
     from r21d_lib.evaluation.protocol import score_videos
     from r21d_lib.evaluation.scores import Scores
-    from r21d_lib.models.networks import NetworkSettings, VideoResNet, build_network
+    from r21d_lib.models.networks import VideoResNet, build_network
+    from r21d_lib.models.settings import NetworkSettings
     from r21d_lib.prediction.prediction import Prediction
     from r21d_lib.prediction.recognizer import Recognizer
     from r21d_lib.training import TrainingSettings, train
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _HOMES = {
     "Card": "checkpoints",
-    "ClipSettings": "data.clips",
-    "NetworkSettings": "models.networks",
+    "ClipSettings": "data.clip_settings",
+    "NetworkSettings": "models.settings",
     "Prediction": "prediction.prediction",
     "PreparedVideos": "data.cache",
     "Recognizer": "prediction.recognizer",

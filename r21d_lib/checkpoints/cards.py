@@ -16,10 +16,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import CheckpointError, SettingsError, few
 from r21d_lib.files import LONGEST_NAME, whole_file
-from r21d_lib.models.networks import NetworkSettings, VideoResNet
+from r21d_lib.models.networks import VideoResNet
+from r21d_lib.models.settings import NetworkSettings
 
 METADATA_KEY = "r21d"
 _SUM_KEY = "r21d_sha256"  # of card and tensors: a flipped bit would be another network, in silence

@@ -8,15 +8,9 @@ from torch import Tensor
 
 from r21d_lib.checkpoints.formats.named import NamedWeights
 from r21d_lib.errors import CheckpointError, SettingsError
-from r21d_lib.models.convolutions import ConvKind, MidplaneRule, midplanes
-from r21d_lib.models.networks import (
-    BLOCKS,
-    BOTTLENECK_DEPTHS,
-    GROUPS,
-    NetworkSettings,
-    Pool,
-    VideoResNet,
-)
+from r21d_lib.models.kinds import GROUPS, ConvKind, MidplaneRule, midplanes
+from r21d_lib.models.networks import VideoResNet
+from r21d_lib.models.settings import BLOCKS, BOTTLENECK_DEPTHS, NetworkSettings, Pool
 
 _BATCH_COUNT = "num_batches_tracked"  # of torch's norms; Caffe2 has none, and nothing reads it
 

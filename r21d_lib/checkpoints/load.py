@@ -17,10 +17,11 @@ from r21d_lib.checkpoints.formats.pickles import file_kind, read_caffe2, read_to
 from r21d_lib.checkpoints.infer_network import build_filled, infer_settings, with_a_head
 from r21d_lib.checkpoints.on_hub import fetch_weights, is_on_hub
 from r21d_lib.checkpoints.published import Published, by_file, fetch, published
-from r21d_lib.data.clips import ClipSettings, Modality
+from r21d_lib.data.clip_settings import ClipSettings, Modality
 from r21d_lib.errors import CheckpointError, SettingsError, few, printable
 from r21d_lib.files import sha256
-from r21d_lib.models.networks import NetworkSettings, Pool, VideoResNet
+from r21d_lib.models.networks import VideoResNet
+from r21d_lib.models.settings import NetworkSettings, Pool
 
 if TYPE_CHECKING:
     import pandas as pd

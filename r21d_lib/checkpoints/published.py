@@ -16,7 +16,7 @@ from pathlib import Path
 import torch.hub
 
 from r21d_lib.data.class_names import read_labels
-from r21d_lib.data.clips import ClipSettings, Modality
+from r21d_lib.data.clip_settings import ClipSettings, Modality
 from r21d_lib.errors import CheckpointError
 
 TABLE = Path(__file__).parents[1] / "weights" / "published.csv"

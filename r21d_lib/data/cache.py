@@ -21,7 +21,8 @@ from tqdm.auto import tqdm
 
 from r21d_lib.data import flow as optical_flow
 from r21d_lib.data import frame_store
-from r21d_lib.data.clips import ClipSettings, Modality, clip_indices, resize
+from r21d_lib.data.clip_settings import ClipSettings, Modality
+from r21d_lib.data.clips import clip_indices, resize
 from r21d_lib.data.frame_store import Frames, StoredVideo
 from r21d_lib.data.lists import VideoList
 from r21d_lib.data.safe_decoder import patience, stream, timed

@@ -7,8 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from r21d_lib.data.safe_decoder import guard_this_process, patience
 from r21d_lib.errors import VideoError
 
@@ -74,6 +72,8 @@ def guarded_map(
 
 
 def _begin() -> None:
+    import torch
+
     torch.set_num_threads(1)  # the processes are the parallelism
     guard_this_process()
 

@@ -7,13 +7,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from r21d_lib.data.cache import PreparedVideos
-from r21d_lib.data.clips import (
-    ClipSettings,
-    dense_starts,
-    random_start,
-    seeded_generator,
-    uniform_starts,
-)
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import dense_starts, random_start, seeded_generator, uniform_starts
 
 
 class TrainClips(Dataset[tuple[Tensor, int]]):

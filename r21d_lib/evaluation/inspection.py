@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from r21d_lib.data.cache import PreparedVideos
-from r21d_lib.data.clips import ClipSettings, to_network
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import to_network
 from r21d_lib.data.sampling import TestClips
 from r21d_lib.errors import SettingsError
 from r21d_lib.models.networks import VideoResNet

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from r21d_lib.data.cache import PreparedVideos
-from r21d_lib.data.clips import ClipSettings, three_crops, to_network
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import three_crops, to_network
 from r21d_lib.data.sampling import TestClips
 from r21d_lib.errors import DatasetError, SettingsError, few
 from r21d_lib.evaluation.scores import Scores

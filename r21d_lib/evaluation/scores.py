@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from r21d_lib.data.lists import groups_of
 from r21d_lib.errors import DatasetError, SettingsError
@@ -145,11 +144,9 @@ def clip_accuracy(scores: Scores) -> float:
 
 def video_accuracy(scores: Scores, top: int = 1) -> float:
     """Return video@`top`: the fraction of videos whose class is among the `top` best scores."""
-    means, labels = torch.from_numpy(scores.video_probabilities), torch.from_numpy(scores.labels)
-    top = min(top, len(scores.classes))
-    # Of equal scores the first is the best, as everywhere else; the others may come in any order.
-    best = means.topk(top).indices if top > 1 else means.argmax(1, keepdim=True)
-    return float((best == labels[:, None]).any(1).float().mean())
+    # Of equal scores the first class is the better one, as everywhere else.
+    best = np.argsort(-scores.video_probabilities, axis=1, kind="stable")[:, :top]
+    return float((best == scores.labels[:, None]).any(1).mean())
 
 
 def summary(scores: Scores) -> dict[str, float | int]:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r21d_lib.data.clips import ClipSettings, resize
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import resize
 from r21d_lib.errors import SettingsError
 from r21d_lib.prediction.prediction import Answer
 

@@ -7,7 +7,7 @@ R(2+1)D, or gives one to R3D, at weights that match as nearly as whole channels 
 
 from dataclasses import dataclass
 
-from r21d_lib.models.convolutions import ConvKind
+from r21d_lib.models.kinds import ConvKind
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ channels, T frames, H and W pixels.
 
 from torch import Tensor, nn
 
-from r21d_lib.models.convolutions import ConvKind, MidplaneRule, Stride, convolution, midplanes
+from r21d_lib.models.convolutions import Stride, convolution
+from r21d_lib.models.kinds import ConvKind, MidplaneRule, midplanes
 
 
 class ResidualBlock(nn.Module):

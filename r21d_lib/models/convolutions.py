@@ -4,40 +4,13 @@ Axes: N clips, C channels, T frames, H and W pixels; kernels t x d x d, strides 
 width). Every convolution here is bias-free, because a batch normalisation follows it.
 """
 
-from typing import Literal
-
 from torch import nn
 
-MidplaneRule = Literal["conv", "block"]
-MIDPLANE_RULES: tuple[MidplaneRule, ...] = ("conv", "block")
+from r21d_lib.models.kinds import ConvKind, midplanes
 
-ConvKind = Literal[
-    "2d", "3d", "2+1d", "2+1d linear", "2+1d no norm", "1+2d", "2+1d half", "2+1d double", "3d 1x1x1"
-]
+__all__ = ["Conv2Plus1d", "Conv2d", "Conv3d", "Stride", "convolution", "midplanes"]
+
 Stride = tuple[int, int, int]
-
-
-def midplanes(in_planes: int, out_planes: int, *, t: int = 3, d: int = 3) -> int:
-    """Width M of the spatial convolution that gives a (2+1)D block the parameters of a 3D one.
-
-    Args:
-        in_planes: input channels, N_(i-1) in the paper.
-        out_planes: output channels, N_i.
-        t: extent of the kernel in time [frames].
-        d: extent of the kernel in space [pixels].
-
-    Returns:
-        floor(t d^2 N_(i-1) N_i / (d^2 N_(i-1) + t N_i)), at least 1.
-
-    Raises:
-        ValueError: if an argument is smaller than 1.
-
-    Example: midplanes(64, 64) is 144.
-    Source: paper, section 3.5.
-    """
-    if min(in_planes, out_planes, t, d) < 1:
-        raise ValueError(f"midplanes needs positive sizes, got {in_planes=}, {out_planes=}, {t=}, {d=}")
-    return max(1, (t * d * d * in_planes * out_planes) // (d * d * in_planes + t * out_planes))
 
 
 class Conv2d(nn.Conv3d):

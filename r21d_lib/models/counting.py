@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from r21d_lib.models.networks import NetworkSettings, VideoResNet
+from r21d_lib.models.networks import VideoResNet
+from r21d_lib.models.settings import NetworkSettings
 
 
 @dataclass(frozen=True)

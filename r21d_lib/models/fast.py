@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from r21d_lib.models import measured
 from r21d_lib.models.folded import FoldedConvolution, fold
-from r21d_lib.models.networks import NetworkSettings, VideoResNet
+from r21d_lib.models.networks import VideoResNet
+from r21d_lib.models.settings import NetworkSettings
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Engine = Literal["auto", "torch", "openvino"]

@@ -1,7 +1,7 @@
 """Drawings of kernels, blocks, networks and responses, made from the code's own numbers."""
 
 from collections.abc import Mapping, Sequence, Set
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from r21d_lib.models.convolutions import midplanes
-from r21d_lib.models.counting import Stage
+from r21d_lib.models.kinds import midplanes
 from r21d_lib.plots.style import _KIND_LABELS, BOTH, KIND_COLOURS, PLAIN, SPACE, TIME, Figure, open_axes
+
+if TYPE_CHECKING:
+    from r21d_lib.models.counting import Stage
 
 
 def kernels() -> Figure:
@@ -289,7 +291,7 @@ def _draw_frames(ax: Axes, covered: Set[tuple[int, int, int]], colour: str) -> N
     ax.axis("off")
 
 
-def network_flow(stages: Sequence[Stage], kinds: Sequence[str], *, title: str = "") -> Figure:
+def network_flow(stages: "Sequence[Stage]", kinds: Sequence[str], *, title: str = "") -> Figure:
     """Draw what the groups of a network make of a clip, after the paper's table 1.
 
     A box is as wide as its output has frames and as high as it has pixels; the colour is the kind of
@@ -333,7 +335,7 @@ def _extent(sees: int, frames: int) -> str:
     return "all frames" if sees >= 2 * frames else f"{sees} frame{'s' if sees > 1 else ''}"
 
 
-def stage_costs(networks: Mapping[str, Sequence[Stage]]) -> Figure:
+def stage_costs(networks: "Mapping[str, Sequence[Stage]]") -> Figure:
     """Show where networks keep their parameters and where they spend their multiply-adds, by group.
 
     Args:

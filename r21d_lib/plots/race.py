@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from r21d_lib.models.networks import ALL_GROUPS, LABELS
+from r21d_lib.models.settings import ALL_GROUPS, LABELS
 from r21d_lib.plots.style import (
     CHOSEN,
     DARK,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from r21d_lib import plots
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.scores import confusion, per_class, per_class_counts
 from r21d_lib.training import EpochReport

@@ -11,7 +11,7 @@ from r21d_lib.data import hmdb51, hub
 from r21d_lib.errors import SettingsError
 from r21d_lib.evaluation import Scores, clip_accuracy, per_class, video_accuracy, video_interval
 from r21d_lib.files import whole_folder
-from r21d_lib.models.networks import LABELS
+from r21d_lib.models.settings import LABELS
 from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.run_folder import RunFolder
 

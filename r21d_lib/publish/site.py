@@ -25,7 +25,7 @@ from r21d_lib.data import action_figures
 from r21d_lib.data.action_figures.generation import Subset
 from r21d_lib.errors import SettingsError, few
 from r21d_lib.files import BUILD, whole_folder
-from r21d_lib.models.networks import PAPER_NAMES
+from r21d_lib.models.kinds import PAPER_NAMES
 from r21d_lib.publish import about, explorers, export, films, pages, web_packages
 from r21d_lib.publish.pages import Page, Site
 from r21d_lib.publish.web_packages import MATHJAX, ONNXRUNTIME

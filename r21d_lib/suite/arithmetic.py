@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from r21d_lib.models.networks import NETWORK_NAMES
+from r21d_lib.models.kinds import NETWORK_NAMES
 from r21d_lib.suite.profiles import get_profile, get_race
 from r21d_lib.training.hardware import memory_order
 from r21d_lib.training.recipes import Recipe

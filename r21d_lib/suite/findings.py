@@ -14,7 +14,7 @@ import pandas as pd
 from r21d_lib import checkpoints
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import whole_file
-from r21d_lib.models.networks import GROUPS, PAPER_NAMES
+from r21d_lib.models.kinds import GROUPS, PAPER_NAMES
 from r21d_lib.suite import clip_length, languages, ledger, phrases, speed, tables
 from r21d_lib.suite.reasons import of_ablations, of_reasons
 from r21d_lib.suite.repository import BENCHMARKS, REPOSITORY

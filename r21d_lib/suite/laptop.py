@@ -7,7 +7,7 @@ verdict on a printed accuracy: each says what the same experiment gave here, and
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from r21d_lib.models.networks import LABELS
+from r21d_lib.models.settings import LABELS
 from r21d_lib.suite import results
 from r21d_lib.suite.clip_length import TABLE_3, ClipLengths, Way
 from r21d_lib.suite.statistics import Study

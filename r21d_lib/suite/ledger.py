@@ -14,7 +14,7 @@ import pandas as pd
 
 from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.intervals import wilson_interval
-from r21d_lib.models.networks import PAPER_NAMES
+from r21d_lib.models.kinds import PAPER_NAMES
 from r21d_lib.suite import laptop, repository, results
 from r21d_lib.suite.clip_length import TABLE_3, ClipLengths
 from r21d_lib.suite.laptop import LaptopRun

@@ -12,7 +12,8 @@ from r21d_lib import plots
 from r21d_lib.data.action_figures import render
 from r21d_lib.files import whole_file
 from r21d_lib.models.counting import count_parameters
-from r21d_lib.models.networks import GROUPS, PAPER_NAMES, build_network
+from r21d_lib.models.kinds import GROUPS, PAPER_NAMES
+from r21d_lib.models.networks import build_network
 from r21d_lib.plots.style import BOTH, DARK, SPACE, TIME, Figure
 from r21d_lib.prediction import overlay
 from r21d_lib.prediction.recognizer import Recognizer

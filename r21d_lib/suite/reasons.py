@@ -1,7 +1,7 @@
 """What the study of changed networks says of the paper's two reasons for factorizing, in sentences."""
 
 from r21d_lib.models.ablations import ABLATIONS
-from r21d_lib.models.networks import LABELS
+from r21d_lib.models.settings import LABELS
 from r21d_lib.suite.statistics import Study, is_late
 from r21d_lib.suite.wording import counted, points, sign, stands
 

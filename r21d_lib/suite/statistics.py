@@ -22,7 +22,7 @@ from r21d_lib.evaluation.intervals import (
 )
 from r21d_lib.evaluation.scores import Scores, hits_by_group
 from r21d_lib.models import counting
-from r21d_lib.models.networks import LABELS
+from r21d_lib.models.settings import LABELS
 from r21d_lib.suite import results
 from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.run import reached, read_history

@@ -16,7 +16,7 @@ from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.intervals import accuracy_interval
 from r21d_lib.evaluation.scores import Scores, hits_by_group
 from r21d_lib.evaluation.streams import average, gains
-from r21d_lib.models.networks import LABELS
+from r21d_lib.models.settings import LABELS
 from r21d_lib.suite import repository, results
 from r21d_lib.suite.wording import counted, points, stands
 

@@ -6,7 +6,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from r21d_lib.models.networks import LABELS, PAPER_NAMES
+from r21d_lib.models.kinds import PAPER_NAMES
+from r21d_lib.models.settings import LABELS
 from r21d_lib.suite import ledger, results
 from r21d_lib.suite.repository import BENCHMARKS, RECORDED
 from r21d_lib.suite.statistics import Study

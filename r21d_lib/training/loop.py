@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from r21d_lib.data.cache import PreparedVideos
-from r21d_lib.data.clips import ClipSettings, seeded_generator, to_network
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import seeded_generator, to_network
 from r21d_lib.data.sampling import TrainBatches, TrainClips
 from r21d_lib.errors import SettingsError
 from r21d_lib.evaluation.protocol import score_videos

@@ -21,7 +21,8 @@ from r21d_lib.errors import CheckpointError, DatasetError, SettingsError
 from r21d_lib.evaluation.protocol import score_once, score_videos
 from r21d_lib.evaluation.scores import Scores, clip_accuracy, per_class, video_accuracy
 from r21d_lib.files import BUILD, whole_file
-from r21d_lib.models.networks import LABELS, VideoResNet
+from r21d_lib.models.networks import VideoResNet
+from r21d_lib.models.settings import LABELS
 from r21d_lib.training import recipes
 from r21d_lib.training.budget import fit_minutes
 from r21d_lib.training.loop import EpochReport, train

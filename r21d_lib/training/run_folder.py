@@ -8,19 +8,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
-from r21d_lib import checkpoints
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import VideoList
 from r21d_lib.errors import DatasetError, SettingsError, few
 from r21d_lib.evaluation.scores import Scores
 from r21d_lib.files import BUILD, UnwritableError, sha256, whole_file
-from r21d_lib.models.networks import VideoResNet
 from r21d_lib.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from r21d_lib.models.networks import VideoResNet
+
 
 RUNS = BUILD / "runs"
 _RECIPE = "recipe.json"
@@ -139,7 +140,7 @@ class RunFolder:
         return record
 
     def begin(
-        self, recipe: Recipe, network: VideoResNet, videos: VideoList, *, fresh: bool = False
+        self, recipe: Recipe, network: "VideoResNet", videos: VideoList, *, fresh: bool = False
     ) -> None:
         """Make the folder for a run, or find it as this run left it.
 
@@ -204,6 +205,8 @@ class RunFolder:
         Raises:
             DatasetError: if it is damaged, by a single bit too.
         """
+        import torch
+
         file = self.path / _STATE
         if not file.is_file():
             return None
@@ -219,6 +222,8 @@ class RunFolder:
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Write all that an interrupted run needs to go on as if nothing had happened."""
+        import torch
+
         # Through a file of Python's own, whose errors say what the disk said.
         with whole_file(self.path / _STATE) as partial:
             with open(partial, "wb") as file:
@@ -227,8 +232,10 @@ class RunFolder:
             with open(partial, "ab") as file:
                 file.write(total.encode())
 
-    def write_epoch(self, network: VideoResNet, history: list[dict[str, float]]) -> None:
+    def write_epoch(self, network: "VideoResNet", history: list[dict[str, float]]) -> None:
         """Write the weights and metrics of a whole epoch."""
+        from r21d_lib import checkpoints
+
         row = history[-1]
         data = self._begun["data"]
         training = {**self._begun["recipe"]["training"], "data": data["name"]}

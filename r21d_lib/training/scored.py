@@ -7,7 +7,7 @@ from pathlib import Path
 from r21d_lib.data import catalog
 from r21d_lib.errors import DatasetError, R21DError, SettingsError
 from r21d_lib.evaluation.scores import Scores
-from r21d_lib.models.networks import PAPER_NAMES
+from r21d_lib.models.kinds import PAPER_NAMES
 from r21d_lib.training.run_folder import RUNS, RunFolder
 
 

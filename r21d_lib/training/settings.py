@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from r21d_lib.errors import R21DError, SettingsError
-from r21d_lib.models.networks import VideoResNet
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from r21d_lib.models.networks import VideoResNet
 
 Group = Literal["stem", "layer1", "layer2", "layer3", "layer4", "fc"]
 # From the input to the output; `layer_decay` counts in these.
@@ -133,11 +135,13 @@ class TrainingSettings:
         return math.ceil(clips / (self.batch_size * self.accumulate * processes))
 
 
-def make_optimizer(network: VideoResNet, settings: TrainingSettings) -> torch.optim.Optimizer:
+def make_optimizer(network: "VideoResNet", settings: TrainingSettings) -> "Optimizer":
     """Build the optimizer: weight decay on kernels and matrices, and `lr_scale` by depth.
 
     On a GPU it is the fused one, a few kernels a step; the network must be there already.
     """
+    from torch import optim
+
     groups = []
     for depth, name in enumerate(GROUPS_BY_DEPTH):
         parameters = list(network.get_submodule(name).parameters())
@@ -152,6 +156,6 @@ def make_optimizer(network: VideoResNet, settings: TrainingSettings) -> torch.op
             )
     rate, fused = settings.learning_rate, network.fc.weight.is_cuda or None
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, fused=fused)
+        return optim.AdamW(groups, lr=rate, fused=fused)
     momentum = settings.momentum
-    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=True, fused=fused)
+    return optim.SGD(groups, lr=rate, momentum=momentum, nesterov=True, fused=fused)

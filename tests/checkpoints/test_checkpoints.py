@@ -9,7 +9,7 @@ import torch
 
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import CheckpointError
 from r21d_lib.files import sha256
 from r21d_lib.models.networks import build_network

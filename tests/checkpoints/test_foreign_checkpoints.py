@@ -17,7 +17,9 @@ from r21d_lib.checkpoints.formats.pickles import read_caffe2
 from r21d_lib.cli.main import app
 from r21d_lib.errors import CheckpointError, SettingsError
 from r21d_lib.files import sha256
-from r21d_lib.models.networks import NETWORK_NAMES, NetworkSettings, build_network, list_networks
+from r21d_lib.models.kinds import NETWORK_NAMES
+from r21d_lib.models.networks import build_network, list_networks
+from r21d_lib.models.settings import NetworkSettings
 
 
 @pytest.fixture(scope="module")
@@ -547,7 +549,7 @@ def test_four_channels_are_no_network_of_the_paper(tmp_path):
 
 
 def test_a_card_of_another_modality_than_its_network_is_refused():
-    from r21d_lib.data.clips import ClipSettings
+    from r21d_lib.data.clip_settings import ClipSettings
 
     with pytest.raises(SettingsError, match="a network of 3 channels does not take flow"):
         checkpoints.Card(NetworkSettings("r3d"), ClipSettings(modality="flow"), ("a", "b"))

@@ -12,9 +12,10 @@ import torch
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
 from r21d_lib.checkpoints.cards import METADATA_KEY
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import CheckpointError, SettingsError
-from r21d_lib.models.networks import NetworkSettings, build_network
+from r21d_lib.models.networks import build_network
+from r21d_lib.models.settings import NetworkSettings
 from r21d_lib.prediction.recognizer import Recognizer
 from r21d_lib.publish import export
 

@@ -16,7 +16,7 @@ from foreign_files import Python2Pickle, r2plus1d_shapes, random_blobs
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
 from r21d_lib.data import hmdb51, video
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.models.networks import build_network
 
 PLAIN = "x" * 10**6

@@ -8,7 +8,7 @@ from hostile_videos import tree
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
 from r21d_lib.data import lists, video
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.models.networks import build_network
 from r21d_lib.suite import runner
 

@@ -19,7 +19,7 @@ from hub_server import Hub
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
 from r21d_lib.data import hmdb51, lists, video
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.models.networks import build_network
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from r21d_lib.data.cache import prepare
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import VideoList
 from r21d_lib.evaluation.protocol import score_videos
 from r21d_lib.models.networks import build_network

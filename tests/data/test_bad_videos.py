@@ -10,7 +10,7 @@ import pytest
 
 from r21d_lib.data import video
 from r21d_lib.data.cache import prepare
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import VideoList
 from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.protocol import score_videos

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from r21d_lib.data import clips
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import SettingsError
 
 SMALL = ClipSettings(clip_len=4, stride=1, resize=(12, 16), crop=8)

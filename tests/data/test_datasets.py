@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from r21d_lib.data import action_figures, hmdb51, lists, video
 from r21d_lib.data.cache import prepare
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.sampling import TestClips, TrainBatches, TrainClips
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.files import DATA_SPLITS

@@ -11,7 +11,8 @@ import torch
 from r21d_lib.data import cache as module
 from r21d_lib.data import flow, frame_store, video
 from r21d_lib.data.cache import prepare, store_of
-from r21d_lib.data.clips import FLOW_STD, ClipSettings, resize, to_network
+from r21d_lib.data.clip_settings import FLOW_STD, ClipSettings
+from r21d_lib.data.clips import resize, to_network
 from r21d_lib.data.sampling import TestClips, TrainClips
 from r21d_lib.errors import SettingsError, VideoError
 

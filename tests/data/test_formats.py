@@ -97,7 +97,7 @@ def test_frames_at_uneven_times_are_neither_repeated_nor_dropped(tmp_path, suffi
 @pytest.mark.parametrize("name", ["DX50, 2 B", "XviD, 1 B", "H.264, open GOP"])
 def test_clips_of_the_cache_are_the_right_frames(tmp_path, name, indexed):
     from r21d_lib.data.cache import prepare
-    from r21d_lib.data.clips import ClipSettings
+    from r21d_lib.data.clip_settings import ClipSettings
     from r21d_lib.data.lists import VideoList
 
     suffix, *form = FORMATS[name]

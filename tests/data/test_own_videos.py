@@ -11,7 +11,7 @@ from r21d_lib.cli.main import app
 from r21d_lib.data import csv_lists, doctor, video
 from r21d_lib.data.cache import prepare
 from r21d_lib.data.catalog import open_videos
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.sampling import TestClips
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.training import recipes

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 from r21d_lib.data import cache as module
 from r21d_lib.data import frame_store, safe_decoder, video
 from r21d_lib.data.cache import prepare, store_of
-from r21d_lib.data.clips import ClipSettings, resize
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import resize
 from r21d_lib.data.lists import VideoList
 from r21d_lib.data.sampling import TestClips, TrainBatches, TrainClips
 from r21d_lib.errors import DatasetError, VideoError

@@ -9,7 +9,8 @@ import torch
 from r21d_lib import evaluation
 from r21d_lib.data import hmdb51, lists
 from r21d_lib.data.cache import prepare
-from r21d_lib.data.clips import ClipSettings, dense_starts, three_crops, to_network
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import dense_starts, three_crops, to_network
 from r21d_lib.data.hmdb51 import official
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.evaluation.protocol import score_videos

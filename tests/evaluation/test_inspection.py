@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from r21d_lib.data.cache import prepare
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import SettingsError
 from r21d_lib.evaluation import inspection, time_tests
 from r21d_lib.evaluation.protocol import score_videos

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from r21d_lib.cli.main import app
 from r21d_lib.data import action_figures, video
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import SettingsError, VideoError
 from r21d_lib.live import sources, window
 from r21d_lib.live.rolling import RollingClip, RollingRecognizer, replay

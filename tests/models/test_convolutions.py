@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from r21d_lib.models.convolutions import Conv2d, Conv2Plus1d, Conv3d, midplanes
+from r21d_lib.models.convolutions import Conv2d, Conv2Plus1d, Conv3d
+from r21d_lib.models.kinds import midplanes
 
 
 @pytest.mark.parametrize(

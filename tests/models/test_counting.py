@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from r21d_lib.models import counting
-from r21d_lib.models.networks import NETWORK_NAMES, NetworkSettings, build_network
+from r21d_lib.models.kinds import NETWORK_NAMES
+from r21d_lib.models.networks import build_network
+from r21d_lib.models.settings import NetworkSettings
 
 # (parameters at 8 frames, GFLOPs at 8 frames, at 16 frames) with 400 classes at 112 pixels: VMZ's
 # models.md, with more digits by an analytic count.

@@ -15,7 +15,8 @@ from r21d_lib.errors import SettingsError
 from r21d_lib.models import fast as inference
 from r21d_lib.models import folded, openvino_layers
 from r21d_lib.models.fast import optimized
-from r21d_lib.models.networks import NETWORK_NAMES, VideoResNet, build_network
+from r21d_lib.models.kinds import NETWORK_NAMES
+from r21d_lib.models.networks import VideoResNet, build_network
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO, the extra [fast], is not installed"

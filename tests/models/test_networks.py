@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from r21d_lib.errors import SettingsError
-from r21d_lib.models.networks import BLOCKS, NETWORK_NAMES, build_network, list_networks
+from r21d_lib.models.kinds import NETWORK_NAMES
+from r21d_lib.models.networks import build_network, list_networks
+from r21d_lib.models.settings import BLOCKS
 
 # Frames left of 8 before the pooling: only 3D groups stride in time, three times at the most.
 FINAL_FRAMES = {

@@ -1,6 +1,8 @@
 """The dashboard's controls, over scores that the repository keeps."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -47,3 +49,14 @@ def test_every_control_redraws_its_picture_and_cells_open_their_videos():
     assert len(cell.options) == (fewer > 0).sum()
     redrawn(lambda: setattr(first, "value", first.options[1]))
     assert second.options == ("nothing", "R(2+1)D, small_scratch_seed0")
+
+
+def test_kept_scores_are_drawn_without_torch_whose_import_is_a_quarter_of_a_page_start():
+    code = (
+        "import sys\n"
+        "from r21d_lib.plots.dashboard import dashboard\n"
+        f"controls, pictures = dashboard({[str(file) for file in FILES]}).children\n"
+        "controls.children[1].index = 1\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
 from r21d_lib import plots
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.evaluation.inspection import sort_temporal_kernels
 from r21d_lib.evaluation.scores import Scores, confusion, per_class, per_class_counts
 from r21d_lib.plots import tensorboard, widgets

@@ -7,10 +7,11 @@ import torch
 
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import CheckpointError, SettingsError
 from r21d_lib.models.folded import fold
-from r21d_lib.models.networks import NETWORK_NAMES, build_network
+from r21d_lib.models.kinds import NETWORK_NAMES
+from r21d_lib.models.networks import build_network
 from r21d_lib.publish import export
 
 CLASSES = ("clap", "jump", "run", "sit", "walk")

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from r21d_lib.errors import SettingsError
-from r21d_lib.models.convolutions import midplanes
+from r21d_lib.models.kinds import midplanes
 from r21d_lib.publish import about, explorers, pages
 from r21d_lib.publish.pages import Site
 from r21d_lib.publish.site import PARTS, TEXTS

@@ -8,7 +8,7 @@ import pytest
 from planted_studies import planted, write_study
 
 from r21d_lib.errors import DatasetError
-from r21d_lib.models.networks import NETWORK_NAMES
+from r21d_lib.models.kinds import NETWORK_NAMES
 from r21d_lib.suite import findings, ledger, tables
 from r21d_lib.suite.repository import BENCHMARKS
 from r21d_lib.training import recipes

@@ -8,7 +8,7 @@ import pytest
 from planted_studies import planted, write_study
 
 from r21d_lib import plots
-from r21d_lib.models.networks import PAPER_NAMES
+from r21d_lib.models.kinds import PAPER_NAMES
 from r21d_lib.suite import laptop, ledger, repository, results
 from r21d_lib.suite.clip_length import ClipLengths
 from r21d_lib.suite.statistics import OPPOSITE, OTHER_SIZE, UNORDERED

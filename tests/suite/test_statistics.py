@@ -13,7 +13,7 @@ from scipy import stats
 
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.evaluation.scores import Scores
-from r21d_lib.models.networks import NETWORK_NAMES, PAPER_NAMES
+from r21d_lib.models.kinds import NETWORK_NAMES, PAPER_NAMES
 from r21d_lib.suite import statistics
 from r21d_lib.suite.repository import REPOSITORY
 from r21d_lib.suite.statistics import Study, verdict

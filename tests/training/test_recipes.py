@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import SettingsError
-from r21d_lib.models.networks import NETWORK_NAMES
+from r21d_lib.models.kinds import NETWORK_NAMES
 from r21d_lib.training import TrainingSettings, budget, recipes, run
 
 

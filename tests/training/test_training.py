@@ -9,7 +9,8 @@ import torch
 
 from r21d_lib import checkpoints
 from r21d_lib.data.cache import prepare
-from r21d_lib.data.clips import ClipSettings, to_network
+from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clips import to_network
 from r21d_lib.data.sampling import TrainBatches
 from r21d_lib.errors import DatasetError, SettingsError
 from r21d_lib.evaluation.protocol import score_videos

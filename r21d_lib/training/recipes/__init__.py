@@ -8,16 +8,19 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from r21d_lib.data.cache import BadVideo, PreparedVideos, prepare
 from r21d_lib.data.catalog import open_videos, title
-from r21d_lib.data.clips import ClipSettings
+from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import SPLITS, Part, VideoList
 from r21d_lib.errors import SettingsError
 from r21d_lib.files import BUILD
-from r21d_lib.models.networks import NetworkSettings, VideoResNet, build_network
+from r21d_lib.models.settings import NetworkSettings
 from r21d_lib.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from r21d_lib.data.cache import BadVideo, PreparedVideos
+    from r21d_lib.models.networks import VideoResNet
 
 FOLDER = Path(__file__).parent
 _NONE = "none"  # TOML has no word for it
@@ -80,8 +83,8 @@ class Recipe:
         return open_videos(self._data(), split=split or self.split, part=part)
 
     def videos(
-        self, part: Part, *, split: int | None = None, on_bad_video: BadVideo = "fail"
-    ) -> PreparedVideos:
+        self, part: Part, *, split: int | None = None, on_bad_video: "BadVideo" = "fail"
+    ) -> "PreparedVideos":
         """Return the decoded videos of a list; each video is decoded once and then kept on disk.
 
         Raises:
@@ -90,8 +93,10 @@ class Recipe:
         """
         return self.decoded(self.video_list(part, split=split), on_bad_video=on_bad_video)
 
-    def decoded(self, videos: VideoList, *, on_bad_video: BadVideo = "fail") -> PreparedVideos:
+    def decoded(self, videos: VideoList, *, on_bad_video: "BadVideo" = "fail") -> "PreparedVideos":
         """Return the decoded videos of a list that is already read, as `videos` does."""
+        from r21d_lib.data.cache import prepare
+
         return prepare(
             videos,
             BUILD / "cache",
@@ -102,8 +107,10 @@ class Recipe:
             on_bad_video=on_bad_video,
         )
 
-    def build(self, num_classes: int, *, network: str | None = None, seed: int = 0) -> VideoResNet:
+    def build(self, num_classes: int, *, network: str | None = None, seed: int = 0) -> "VideoResNet":
         """Build the network, or another of the paper's at the same depth and width, untrained."""
+        from r21d_lib.models.networks import build_network
+
         return build_network(
             network or self.network,
             self.depth,
