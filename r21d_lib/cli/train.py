@@ -75,6 +75,7 @@ def train(
     from r21d_lib.plots.tensorboard import log_images
     from r21d_lib.training import recipes
     from r21d_lib.training import run as runs
+    from r21d_lib.training.hardware import this_process
 
     folder, _ = runs.train_recipe(
         recipes.read(recipe, changes or ()),
@@ -85,7 +86,8 @@ def train(
         on_epoch=log_images,
         log_with=log_with or (),
     )
-    say(f"the run is in {folder.path}; next: r21d evaluate {run or folder.path.name}")
+    if this_process().is_main_process:
+        say(f"the run is in {folder.path}; next: r21d evaluate {run or folder.path.name}")
 
 
 @app.command(

@@ -9,8 +9,8 @@ from tqdm.auto import tqdm
 
 from r21d_lib.data.cache import PreparedVideos
 from r21d_lib.models.networks import VideoResNet
-from r21d_lib.training.hardware import start_accelerator
-from r21d_lib.training.loop import Loop
+from r21d_lib.training.hardware import start_accelerator, this_process
+from r21d_lib.training.loop import Loop, enough_for_norms
 from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.settings import TrainingSettings
 
@@ -34,15 +34,17 @@ def measure_speed(
     recipe = dataclasses.replace(recipe, training=endless)
     loop = Loop(accelerator, copy.deepcopy(network), train_videos, recipe)
     steps = loop.steps(0, 0)
-    done, started = 0, 0.0
-    for done, _ in enumerate(steps, start=1 - _SLOW_STEPS):
-        if done == 0:
-            started = time.perf_counter()
-        # The slowest process decides, so that all stop after the same step.
-        elapsed = torch.tensor(time.perf_counter() - started, device=accelerator.device)
-        if done > 0 and accelerator.reduce(elapsed, reduction="mean").item() > seconds:
-            break
-    return done * per_step / (time.perf_counter() - started)
+    done, started, elapsed = 0, 0.0, 0.0
+    with enough_for_norms(settings.batch_size):
+        for done, _ in enumerate(steps, start=1 - _SLOW_STEPS):
+            if done == 0:
+                started = time.perf_counter()
+            # All processes go by their mean time: they stop after the same step, at the same speed.
+            own = torch.tensor(time.perf_counter() - started, device=accelerator.device)
+            elapsed = accelerator.reduce(own, reduction="mean").item()
+            if done > 0 and elapsed > seconds:
+                break
+    return done * per_step / elapsed
 
 
 def fit_minutes(recipe: Recipe, network: VideoResNet, videos: PreparedVideos, minutes: float) -> Recipe:
@@ -62,7 +64,8 @@ def fit_minutes(recipe: Recipe, network: VideoResNet, videos: PreparedVideos, mi
         text += f"; {minutes:g} fit one epoch of {shortened.clips_per_epoch:,}"
     else:
         text += f"; {minutes:g} fit {shortened.epochs} epochs"
-    tqdm.write(text)
+    if this_process().is_main_process:
+        tqdm.write(text)
     return dataclasses.replace(recipe, training=shortened)
 
 

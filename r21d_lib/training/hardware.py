@@ -5,6 +5,7 @@ are taken in another order.
 """
 
 import ctypes
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,11 +21,24 @@ from r21d_lib.training import trackers
 from r21d_lib.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's numbers for mallopt
 _KEPT = 2**30  # bytes; glibc takes numbers of 31 bits
 _WIDE = 64  # channels
+
+
+def this_process() -> "PartialState":
+    """Return which of a launcher's processes this one is, and let it meet the others.
+
+    Without a GPU they meet on the CPU. Accelerate must be told so, or each would train alone.
+    """
+    from accelerate import PartialState
+
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return (
+        PartialState(cpu=True) if launched and not torch.accelerator.is_available() else PartialState()
+    )
 
 
 def start_accelerator(
@@ -40,10 +54,10 @@ def start_accelerator(
     Raises:
         SettingsError: if the precision is not safe here, or a tracker is not known or installed.
     """
-    from accelerate import Accelerator, PartialState
+    from accelerate import Accelerator
 
-    precision = settings.mixed_precision
-    if precision in ("bf16", "fp16") and PartialState().device.type == "cpu":
+    device, precision = this_process().device, settings.mixed_precision
+    if precision in ("bf16", "fp16") and device.type == "cpu":
         raise SettingsError(
             f"mixed_precision={precision} is not safe on a CPU: give mixed_precision=no, or auto"
         )

@@ -7,7 +7,7 @@ one that was not.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -108,26 +108,36 @@ def train(
     folder = RunFolder(run)
     accelerator = start_accelerator(recipe.training, folder.path, log_with=log_with)
     alone = only_writer(folder.path) if accelerator.is_main_process else nullcontext()
+    with writing(folder.path), alone, enough_for_norms(recipe.training.batch_size):
+        return _train(
+            accelerator,
+            folder,
+            network,
+            train_videos,
+            recipe,
+            validation=validation,
+            on_epoch=on_epoch,
+            resume=resume,
+            progress=progress,
+            save_seconds=save_seconds,
+        )
+
+
+@contextmanager
+def enough_for_norms(batch_size: int) -> Iterator[None]:
+    """Say plainly that a batch is too small, in place of torch's own words.
+
+    Raises:
+        SettingsError: if a norm got a single value a channel to take the variance of.
+    """
     try:
-        with writing(folder.path), alone:
-            return _train(
-                accelerator,
-                folder,
-                network,
-                train_videos,
-                recipe,
-                validation=validation,
-                on_epoch=on_epoch,
-                resume=resume,
-                progress=progress,
-                save_seconds=save_seconds,
-            )
+        yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise SettingsError(
-            f"batch_size={recipe.training.batch_size} leaves the norms of the last layers a single "
-            "value a channel: give more clips a batch, longer clips, or a larger crop"
+            f"batch_size={batch_size} leaves the norms of the last layers a single value a channel: "
+            "give more clips a batch, longer clips, or a larger crop"
         ) from error
 
 

@@ -25,6 +25,7 @@ from r21d_lib.models.networks import VideoResNet
 from r21d_lib.models.settings import LABELS
 from r21d_lib.training import recipes
 from r21d_lib.training.budget import fit_minutes
+from r21d_lib.training.hardware import this_process
 from r21d_lib.training.loop import EpochReport, train
 from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.run_folder import RunFolder
@@ -103,20 +104,21 @@ def train_recipe(
     Raises:
         R21DError: one line that names what does not fit.
     """
-    from accelerate import PartialState
-
     if minutes is not None and not 0 < minutes < float("inf"):
         raise SettingsError(f"minutes must be above 0, got {minutes}")
     folder = RunFolder(run) if run else RunFolder.of(recipe)
-    processes = PartialState()
+    process = this_process()
     # One process decodes what is not decoded yet; the others find it done.
-    with processes.main_process_first():
+    with process.main_process_first():
         videos = recipe.videos("train", on_bad_video=on_bad_video)
     network = start_network(recipe, videos.videos.classes)
     if minutes is not None:
         if resume and folder.weights.is_file():
             recipe = folder.recipe()  # another measurement would be another schedule
-            tqdm.write(f"{folder.path} goes on as it was begun, with {recipe.training.epochs} epochs")
+            if process.is_main_process:
+                tqdm.write(
+                    f"{folder.path} goes on as it was begun, with {recipe.training.epochs} epochs"
+                )
         else:
             recipe = fit_minutes(recipe, network, videos, minutes)
     train(
@@ -130,7 +132,7 @@ def train_recipe(
         progress=progress,
         log_with=log_with,
     )
-    if videos.bad and processes.is_main_process:
+    if videos.bad and process.is_main_process:
         with whole_file(folder.path / "bad_videos.csv") as partial:
             pd.DataFrame(videos.bad, columns=["video", "reason"]).to_csv(partial, index=False)
         tqdm.write(

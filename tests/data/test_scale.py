@@ -61,3 +61,26 @@ def test_two_processes_score_every_video_once(results):
         # Batch-norm statistics are the first process's, so the networks differ a little.
         assert probabilities.shape == np.array(alone["probabilities"]).shape
     assert pair[0]["probabilities"] == pair[1]["probabilities"]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("launcher", ["accelerate", "torchrun"])
+def test_the_command_as_it_is_printed_trains_under_a_launcher(launcher, build, tiny_data):
+    # On a CPU the two processes of torchrun each trained alone once, into the same folder.
+    start = {
+        "accelerate": ["accelerate.commands.launch", "--cpu"],
+        "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node=2"],
+    }[launcher]
+    steps = 2 if launcher == "torchrun" else 3  # of an epoch: 6 videos, 2 for each process
+    small = "epochs=300 batch_size=2 width=4 clip_len=4 resize=16,20 crop=16 workers=0 warmup_epochs=0"
+    train = ["-m", "r21d_lib", "train", "small_scratch", f"data={tiny_data}", *small.split()]
+    command = [sys.executable, "-m", *start, *train, "--minutes", "0.05"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = [line for line in done.stdout.splitlines() if line.startswith("the run is in")]
+    assert len(said) == 1, done.stdout
+    (run,) = (build / "runs").iterdir()
+    epochs = json.loads((run / "recipe.json").read_text())["recipe"]["training"]["epochs"]
+    rows = (run / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + epochs  # both processes were told the same number, or they would wait
+    assert f"{epochs * steps}/{epochs * steps} " in done.stderr

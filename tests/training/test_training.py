@@ -284,11 +284,12 @@ def test_pictures_of_a_training_are_kept_for_tensorboard(videos, tmp_path):
         tensorboard.read_image(tmp_path / "nowhere", "clips")
 
 
-def test_a_batch_too_small_for_the_norms_is_one_line(tiny_data, build):
+@pytest.mark.parametrize("minutes", [None, 1])
+def test_a_batch_too_small_for_the_norms_is_one_line(tiny_data, build, minutes):
     changes = ["network=r3d", "batch_size=1", "width=4", "clip_len=8", "resize=16,16", "crop=16"]
     recipe = recipes.read("small_scratch", [f"data={tiny_data}", "epochs=1", *changes])
     with pytest.raises(SettingsError, match=r"batch_size=1 leaves the norms .* give more clips"):
-        train_recipe(recipe, progress=False)
+        train_recipe(recipe, minutes=minutes, progress=False)
 
 
 def test_workers_that_cannot_hand_over_their_clips_are_refused(monkeypatch):
