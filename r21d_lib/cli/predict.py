@@ -10,6 +10,7 @@ import typer
 
 from r21d_lib.cli import Panel, outputs, say, say_error, say_what_it_knows
 from r21d_lib.cli.old_options import OldNamesCommand, network_name
+from r21d_lib.data.clip_settings import MOST_CLIPS
 from r21d_lib.errors import CheckpointError, R21DError, SettingsError
 from r21d_lib.files import BUILD, fitting
 
@@ -60,7 +61,9 @@ ModalityOption = Annotated[
     Modality | None,
     typer.Option(help="What the network must take: rgb or flow; the checkpoint's own if not given."),
 ]
-Clips = Annotated[int, typer.Option(help="Clips of a short video, evenly spaced.", min=1, max=10_000)]
+Clips = Annotated[
+    int, typer.Option(help="Clips of a short video, evenly spaced.", min=1, max=MOST_CLIPS)
+]
 Every = Annotated[
     float | None,
     typer.Option(
@@ -68,7 +71,9 @@ Every = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; a GPU where there is one.")]
-BatchSize = Annotated[int, typer.Option(help="Clips that the network sees at once.", min=1, max=10_000)]
+BatchSize = Annotated[
+    int, typer.Option(help="Clips that the network sees at once.", min=1, max=MOST_CLIPS)
+]
 
 
 @app.command(

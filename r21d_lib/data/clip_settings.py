@@ -19,6 +19,7 @@ _STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "flow": (FLOW_MEAN, FLOW_STD),
 }
 
+MOST_CLIPS = 10_000  # of a video, or in a batch
 _MOST_FPS = 1000
 _LARGEST = 8192  # frames, or pixels of a side: no clip that fits into memory has more
 

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from r21d_lib import checkpoints
 from r21d_lib.data import flow, safe_decoder
+from r21d_lib.data.clip_settings import MOST_CLIPS
 from r21d_lib.data.clips import clip_indices, resize, to_network, uniform_starts
 from r21d_lib.data.video import at_rate
 from r21d_lib.errors import CheckpointError, SettingsError, VideoError
@@ -26,7 +27,6 @@ from r21d_lib.prediction.prediction import Prediction
 
 FIGURES = "r2plus1d_10_figures"  # the shipped checkpoint, also called "figures"
 _USUAL_FPS = 30.0
-_MOST_CLIPS = 10_000  # of a video, and at once
 _PICTURES, _PICTURE_WIDTH = 6, 240
 
 
@@ -65,8 +65,8 @@ class Recognizer:
         device: str | None = None,
         batch_size: int = 8,
     ) -> None:
-        if not 1 <= batch_size <= _MOST_CLIPS:
-            raise SettingsError(f"batch_size must be from 1 to {_MOST_CLIPS}, got {batch_size}")
+        if not 1 <= batch_size <= MOST_CLIPS:
+            raise SettingsError(f"batch_size must be from 1 to {MOST_CLIPS}, got {batch_size}")
         self.device = _device(device)
         self.batch_size = batch_size
         network, report = checkpoints.load(FIGURES if checkpoint == "figures" else checkpoint)
@@ -196,8 +196,8 @@ class Recognizer:
             VideoError: if the file is missing, damaged or holds no picture.
             SettingsError: if an argument makes no sense.
         """
-        if not 1 <= num_clips <= _MOST_CLIPS:
-            raise SettingsError(f"num_clips must be from 1 to {_MOST_CLIPS}, got {num_clips}")
+        if not 1 <= num_clips <= MOST_CLIPS:
+            raise SettingsError(f"num_clips must be from 1 to {MOST_CLIPS}, got {num_clips}")
         if every is not None and not 0 < every < float("inf"):
             raise SettingsError(f"every must be some seconds, above 0, got {every}")
         gap, claimed = 1 / _USUAL_FPS, 0

@@ -1,6 +1,5 @@
 """HMDB51 from the Hub, in every form that is kept there: against a server that behaves as the Hub."""
 
-import io
 import itertools
 import os
 import random
@@ -8,13 +7,11 @@ import resource
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
-import zipfile
 
 import pytest
 from hub_server import TOKEN
-from test_hmdb51_files import needs_rar_reader, rar
+from test_hmdb51_files import needs_rar_reader, rar, tarred, zipped
 
 from r21d_lib.data import hmdb51, hub, video
 from r21d_lib.errors import DatasetError, HubError, SettingsError
@@ -35,24 +32,6 @@ def clips(tmp_path_factory):
         contents[name] = (folder / f"{name}.avi").read_bytes()
     names = sorted(hmdb51.known_names())
     return {name: contents[name.split("/")[0]] for name in names if name.split("/")[0] in CLASSES}
-
-
-def zipped(files):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return stream.getvalue()
-
-
-def tarred(files):
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return stream.getvalue()
 
 
 def table(files, path):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r21d_lib.data.catalog import open_videos, title
-from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.data.clip_settings import MOST_CLIPS, ClipSettings
 from r21d_lib.data.lists import SPLITS, Part, VideoList
 from r21d_lib.errors import SettingsError
 from r21d_lib.files import BUILD
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 _NONE = "none"  # TOML has no word for it
-_HIGHEST = {"split": max(SPLITS), "num_clips": 10_000, "quality": 100}
+_HIGHEST = {"split": max(SPLITS), "num_clips": MOST_CLIPS, "quality": 100}
 
 
 @dataclass(frozen=True)
