@@ -6,7 +6,7 @@ As after `make run`, over runs of one test list: the fifteen of real videos whos
 keeps. Counted are the seconds from the command until a Chromium shows the three pictures and a control
 that was moved has redrawn one; the browser is started before. Beside them stand the processor's seconds
 of server and kernel and the machine's load, as other work makes the former longer. The numbers go to
-benchmarks/results/dashboard.json, and docs/student.md says those of the start with the least load.
+benchmarks/results/dashboard.json, and docs/student.md says the lowest and highest of the starts.
 """
 
 import argparse

@@ -159,15 +159,19 @@ def low_precision() -> str:
 
 
 def dashboard() -> str:
-    """Say how soon the dashboard could be used, when the machine had the least other work."""
+    """Say how soon the dashboard could be used, of all starts beside no other work if there are any."""
     measured = results.read_results(BENCHMARKS / "results" / "dashboard.json")
-    best = min(measured["starts"], key=lambda start: start["load"])
+    starts = sorted(measured["starts"], key=lambda start: float(start["load"]))
+    quiet = [start for start in starts if start["load"] <= 2]
+    shown = quiet or starts[:1]
+    seconds, processor = ([start[kind] for start in shown] for kind in ("seconds", "processor"))
     machine = measured["provenance"]["machine"]
-    busy = f" that was busy with other work, load average {best['load']:.0f}"
+    busy = f" that was busy with other work, load average {starts[0]['load']:.0f}"
     return (
-        f"Over {measured['runs']} runs its server and kernel take {best['processor']:.1f} seconds of a "
-        f"processor until it can be used, {best['seconds']:.0f} seconds after the command on a machine"
-        f"{busy if best['load'] > 2 else ' without other work'} ({machine})."
+        f"Over {measured['runs']} runs its server and kernel take {min(processor):.1f} to "
+        f"{max(processor):.1f} seconds of a processor until it can be used, {min(seconds):.1f} to "
+        f"{max(seconds):.1f} seconds after the command on a machine"
+        f"{' without other work' if quiet else busy} ({machine})."
     )
 
 
