@@ -1,6 +1,6 @@
 """How fast is a clip scored on this processor, against its peers and against what it can do at most?
 
-    python benchmarks/inference_cpu.py            # natively, then as with AVX2 alone: eight minutes
+    python benchmarks/inference_cpu.py            # natively, then with AVX2 alone: eight minutes
     python benchmarks/inference_cpu.py --rounds 2 --isa native
 
 R(2+1)D-18 on clips of 16 frames at 112 x 112, batches of 1 and 5, in turns (A B C A B C) in one
@@ -263,7 +263,8 @@ def measure_here(rounds: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=4, help="timed turns of each")
-    parser.add_argument("--isa", nargs="+", choices=ISAS, default=list(ISAS), help="which to measure")
+    usual = ["native"] if timing.instruction_set() == "AVX2" else list(ISAS)
+    parser.add_argument("--isa", nargs="+", choices=ISAS, default=usual, help="which to measure")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--first", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="another checkout, such as of an earlier commit")
     given = parser.parse_args()
     found: dict[str, Mapping[str, float]] = {}
+    ranges: dict[str, Mapping[str, tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as place:
         film = Path(place) / "film.avi"
         random = np.random.default_rng(0)
@@ -70,13 +71,16 @@ def main() -> None:
             more = {} if clock is None else {"clock": clock}
             taken = timing.paired(functions, given.rounds, **more)
             found[name] = timing.medians(taken)
+            ranges[name] = timing.ranges(taken)
             if given.other:
                 ratio = timing.ratios(taken, "r21d predict, the other checkout")["r21d predict"]
                 print(f"{name}: {ratio:.2f} times as fast as the other checkout")
     print(f"{timing.machine()}, load {os.getloadavg()[0]:.1f}")
     for name in functions:
         print(f"{name:34}" + "".join(f"{found[key][name]:8.2f} s {key}" for key in found))
-    timing.write_here("predict", {"rounds": given.rounds, "load": os.getloadavg()[0], **found})
+    timing.write_here(
+        "predict", {"rounds": given.rounds, "load": os.getloadavg()[0], **found, "range": ranges}
+    )
 
 
 if __name__ == "__main__":

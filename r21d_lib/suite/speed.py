@@ -111,9 +111,14 @@ def predicting() -> str:
 
 
 def _predicting(found: dict[str, Any]) -> str:
+    ranges = found.get("range", {})
     rows = [
-        [command, f"{seconds:.2f}", f"{found['processor'][command]:.2f}"]
-        for command, seconds in found["seconds"].items()
+        [command]
+        + [
+            _ranged(found[kind][command], ranges.get(kind, {}).get(command), ".2f")
+            for kind in ("seconds", "processor")
+        ]
+        for command in found["seconds"]
     ]
     return markdown(["command", "seconds", "of the processor"], rows)
 
