@@ -35,10 +35,9 @@ def this_process() -> "PartialState":
     """
     from accelerate import PartialState
 
-    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return (
-        PartialState(cpu=True) if launched and not torch.accelerator.is_available() else PartialState()
-    )
+    launched = "LOCAL_RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    on_cpu = launched and not torch.accelerator.is_available()
+    return PartialState(cpu=True) if on_cpu else PartialState()
 
 
 def start_accelerator(

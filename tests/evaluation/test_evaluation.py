@@ -42,6 +42,16 @@ def test_clip_and_video_accuracy_differ(scores):
     assert evaluation.summary(scores)["video@5"] == 1.0  # of three classes
 
 
+def test_of_equal_scores_the_first_class_is_the_better_one():
+    # A sure network rounds all but one class to the same 0: where the others rank is not chance.
+    sure = np.zeros((6, 1, 6), np.float16)
+    sure[:, :, 0] = 1
+    names = tuple(f"x/{label}" for label in range(6))
+    scores = Scores(names, np.arange(6), tuple("abcdef"), sure)
+    ranks = [evaluation.video_accuracy(scores, top=top) for top in range(1, 8)]
+    assert ranks == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1, 1])
+
+
 def test_confusion_has_true_classes_in_rows(scores):
     assert evaluation.confusion(scores).tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
 
