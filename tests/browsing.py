@@ -48,6 +48,7 @@ ALL_RAN = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells
 def chromium(*flags):
     """Start a Chromium with more flags than `FLAGS`, yield it, and end it."""
     sync_api = pytest.importorskip("playwright.sync_api")
+    sync_api.expect.set_options(timeout=30_000)  # as long as its pages wait; its own is 5 s
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
         yield browser
