@@ -23,7 +23,7 @@ from r21d_lib.suite import arithmetic, comparison, copies, results
 from r21d_lib.suite.profiles import get_profile
 from r21d_lib.suite.repository import NOTEBOOK_FOLDER, RECORDED
 
-# In the order in which they run; each with the notebooks whose files it reads.
+# In the order in which they are read; each with the notebooks whose files it reads.
 NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "00_start_here": (),
     "01_videos_become_clips": (),
@@ -175,19 +175,19 @@ def _run_in_turn(
     others = set(psutil.Process().children(recursive=True))
     outcomes: dict[str, Outcome] = {}
     running: dict[Future[Outcome], str] = {}
-    waiting = list(needs)
+    # What others wait for starts first, so that no long notebook is left to run alone at the end.
+    waiting = sorted(needs, key=lambda name: -sum(name in needed for needed in needs.values()))
     with ThreadPoolExecutor(jobs) as pool:
         try:
             while waiting or running:
                 for name in list(waiting):
                     known = [outcomes[need] for need in needs[name] if need in outcomes]
                     fallen = [o.name for o in known if o.status in ("failed", "skipped")]
+                    early = name == LEDGER and len(outcomes) < len(needs) - 1
                     if fallen:
                         problem = f"it needs {fallen[0]}, which did not pass"
                         outcomes[name] = Outcome(name, "skipped", problems=[problem])
-                    elif name == LEDGER and len(outcomes) < len(needs) - 1:
-                        continue
-                    elif len(known) == len(needs[name]) and len(running) < jobs:
+                    elif len(known) == len(needs[name]) and len(running) < jobs and not early:
                         running[pool.submit(run, name)] = name
                     else:
                         continue
