@@ -76,6 +76,16 @@ class Run:
         """The file of its kept scores: where it is, the run is done."""
         return self.kept / f"scores_split{self.split}.npz"
 
+    @property
+    def start(self) -> Path:
+        """The folder of the run on other real clips that one of `OTHERS` starts from, of any split."""
+        return BUILD / "runs" / f"{self.kept.parent.name}_of_others_seed{self.seed}"
+
+    def make_start(self, threads: int) -> None:
+        """Train what `start` holds."""
+        changes = [f"data={SETS[self.data]}_others", f"seed={self.seed}", *(FULL if self.full else [])]
+        r21d("train", "small_scratch", *changes, "--run", str(self.start), threads=threads)
+
     def train(self, threads: int) -> None:
         """Train and evaluate, and keep the scores."""
         own = [f"split={self.split}", f"seed={self.seed}", *(FULL if self.full else [])]
@@ -85,10 +95,7 @@ class Run:
         elif self.network == FLOW:
             own += FLOW_CLIPS[:2] if self.full else FLOW_CLIPS
         elif self.network == OTHERS:
-            first = folder.with_name(f"{self.kept.parent.name}_of_others_seed{self.seed}")
-            changes = [f"data={SETS[self.data]}_others", *own, "split=1"]
-            r21d("train", "small_scratch", *changes, "--run", str(first), threads=threads)
-            own.append(f"checkpoint={first / 'last.safetensors'}")
+            own.append(f"checkpoint={self.start / 'last.safetensors'}")
         recipe = "small_finetune" if self.network == SHIPPED else "small_scratch"
         changes = [f"data={SETS[self.data]}", *own]
         r21d("train", recipe, *changes, "--run", str(folder), threads=threads)
@@ -290,9 +297,11 @@ def main() -> None:
             for network in arguments.networks
         ]
         todo = [run for run in todo if not run.scores.is_file()]
+        starts = {run.start: run.make_start for run in todo if run.network == OTHERS}
         with ThreadPoolExecutor(arguments.jobs) as pool:
-            for future in tqdm([pool.submit(run.train, threads) for run in todo], unit="run"):
-                future.result()
+            for work in filter(None, (list(starts.values()), [run.train for run in todo])):
+                for future in tqdm([pool.submit(do, threads) for do in work], unit="run"):
+                    future.result()
     for data in arguments.data:
         gather(data, full=full)
     if not full:
