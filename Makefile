@@ -19,7 +19,8 @@ test: .venv/ok
 
 test-all: .venv/ok
 	$(PYTEST) -m "not slow"
-	$(V)/python -m pytest -m slow --durations=30
+	$(V)/python -m pytest -m alone
+	$(PYTEST) -m "slow and not alone" --durations=30
 
 bench: .venv/ok
 	$(V)/python benchmarks/run_all.py

@@ -152,6 +152,7 @@ def test_references_are_listed_with_a_year_and_each_is_cited():
 
 @pytest.mark.notebooks
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(3000)
 def test_all_run_and_agree_with_the_recorded_numbers():
     outcomes = runner.reproduce(progress=False)
