@@ -1,6 +1,7 @@
 """The library's rooms: what imports what, in one direction."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,12 @@ def test_files_of_others_are_decoded_under_guard_only(file):
             assert ast.unparse(node.func) not in ("av.open", "open_video"), ast.unparse(node)
         if isinstance(node, ast.ImportFrom) and node.module == "r21d_lib.data.video":
             assert not _DECODES & {name.name for name in node.names}, ast.unparse(node)
+
+
+def test_what_a_student_is_told_to_read_is_there_and_as_short_as_said():
+    page = (LIBRARY.parent / "docs" / "student.md").read_text(encoding="utf-8")
+    section = page.split("## Reading the code\n")[1].split("\n## ")[0]
+    modules = re.findall(r"`(\w+/\w+\.py)`", section)
+    assert len(set(modules)) == 14
+    assert "fourteen modules of fewer than 2,500 lines" in section
+    assert sum(len((LIBRARY / module).read_text().splitlines()) for module in modules) < 2500
