@@ -44,6 +44,15 @@ def facts() -> set[str]:
         sum(weight.numel() for weight in build_network(name, 18, num_classes=9).stem.parameters())
         for name in ("r3d", "r2plus1d")
     ]
+    changed = [  # notebook 04b: the first layers of networks of the race's width
+        sum(weight.numel() for weight in network.stem.parameters() if weight.ndim == 5)
+        for network in (
+            build_network(name, recipe.depth, num_classes=9, width=recipe.width)
+            for name in ("r3d", "r2plus1d", "r2plus1d_time_first")
+        )
+    ]
+    given_up = results.read_results(BENCHMARKS / "results" / "rates.json")["given_up"]
+    lowered = max(run["rate"] for run in given_up if run["network"] == "r2plus1d")
     most_wrong, all_right = wilson_interval(28, 30), wilson_interval(30, 30)
     values = {
         f"{100 * comparison.COVERAGE:g}%",
@@ -56,6 +65,9 @@ def facts() -> set[str]:
         f"{90 * 160 * 120 * 3 / 1e6:.0f} MB",  # notebook 01: ninety frames of 160 x 120
         f"{27 * 64 * 64:,}",  # notebook 02: a 3 x 3 x 3 kernel from 64 to 64 channels
         f"{stems[0] - stems[1]:,}",
+        *(f"{weights:,}" for weights in changed),
+        *(f"{rate:g}" for rate in (lowered, lowered / 2)),  # notebook 04: of R(2+1)D
+        "2,500",  # lines that a student reads: tests/test_rooms.py
         f"{vmz.training.clips_per_epoch:,}",
         *(f"{bound:.2f}" for bound in (*most_wrong, all_right[0])),
         f"{1 / recipe.clips.clip_len:.2f}",  # notebook 09: each of a clip's frames

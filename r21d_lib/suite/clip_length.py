@@ -255,7 +255,7 @@ def sentences(study: ClipLengths, beside_table_3: pd.DataFrame) -> str:
     share = cost["8, then 32"] / cost["32"]
     lines.append(
         f"**Finetuning on long clips.** Trained on 8, then on 32: {_points(study.lead(tuned, short))} "
-        f"against 8 alone; {_paper(rows[tuned])}. Against training on 32 from the start: "
+        f"against 8 alone; {_paper(rows[tuned])}. Against training on 32 alone, from the same start: "
         f"{_points(study.lead(tuned, scratch))}, for {100 * share:.0f}% of the training frames; "
         f"against as many more epochs on 8 frames, both tested on 32: "
         f"{_points(study.lead(tuned, ('8, then 8', 32)))}, each tested on its own length: "

@@ -49,7 +49,7 @@ def of_reasons(study: Study) -> str:
         -1: "holds: without the middle ones R(2+1)D is worse",
     }[sign(without)]
     second = (
-        "The second, an easier optimisation, holds: without its ReLU a pair is a 3D kernel of lower "
+        "The second, an easier optimisation, shows: without its ReLU a pair is a 3D kernel of lower "
         "rank, which R3D could learn as well, and yet that network is ahead of R3D"
         if sign(poorer) == sign(learnt) == 1
         else "The second, an easier optimisation, does not show: without its ReLU a pair is a 3D "
@@ -73,11 +73,16 @@ def of_reasons(study: Study) -> str:
         place = "It is not the first layer alone that counts"
     else:
         place = "Whether it is the first layer that counts is not settled"
+    behind = {
+        0: "So behind a 3D stem, factorizing all other layers is not seen to help.",
+        1: "So factorizing the other layers helps as well.",
+        -1: "So behind a 3D stem, factorizing all other layers does harm.",
+    }[sign(ends[1])]
     return (
         f"**Which reason holds here?** The first, more ReLUs, {first} ({points(without)} points of "
         f"video@1). {second} ({points(poorer)} points of video@1 and {points(learnt)} of training "
         f"accuracy). {norms}{place}: R3D with a (2+1)D stem is {points(ends[0])} points from R(2+1)D, "
-        f"and R(2+1)D with a 3D stem {points(ends[1])} from R3D."
+        f"and R(2+1)D with a 3D stem {points(ends[1])} from R3D. {behind}"
     )
 
 

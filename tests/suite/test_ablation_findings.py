@@ -48,8 +48,11 @@ def verdict(**rates):
 def test_the_verdict_follows_the_runs():
     said = verdict()
     assert "more ReLUs, does not show" in said
-    assert "optimisation, holds" in said
+    assert "optimisation, shows" in said
     assert "It is the first layer that counts" in said
+    assert "behind a 3D stem, factorizing all other layers is not seen to help" in said
+    assert "the other layers helps as well" in verdict(r2plus1d_3d_stem=0.85)
+    assert "all other layers does harm" in verdict(r2plus1d_3d_stem=0.5)
     said = verdict(r2plus1d_linear=0.7)
     assert "more ReLUs, holds" in said
     assert "optimisation, does not show" in said
