@@ -98,11 +98,12 @@ def score_videos(
         probabilities[position, : len(scores)] = scores
     listed = videos.videos
     labels = np.array(listed.labels, np.int64)
-    views = (
-        f"{num_clips} evenly spaced clips"
-        if dense_step is None
-        else f"a clip every {dense_step} frames"
-    )
+    if listed.starts is not None:
+        views = "clips where the list says"
+    elif dense_step is None:
+        views = f"{num_clips} evenly spaced clips"
+    else:
+        views = f"a clip every {dense_step} frames"
     views += ", their centre square" if crops == 1 else f", {crops} squares of each"
     return Scores(
         listed.names,
@@ -141,7 +142,11 @@ def score_once(
 def _origin(network: VideoResNet, videos: PreparedVideos, clips: ClipSettings, num_clips: int) -> str:
     """Return the SHA-256 of all that scores depend on."""
     listed = videos.videos
-    views = (clips.to_dict(), num_clips, listed.names, listed.labels, videos.sources())
+    views: tuple[object, ...] = (clips.to_dict(), num_clips, listed.names, listed.labels)
+    views += (videos.sources(),)
+    form = videos.folder.name  # size, and the quality of frames that are not kept exactly
+    if listed.starts is not None or "-q" in form:  # others' scores of before stay valid
+        views += (listed.starts, form)
     total = hashlib.sha256(repr((network.settings, views)).encode())
     for name, values in network.state_dict().items():
         total.update(name.encode())

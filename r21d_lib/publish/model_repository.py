@@ -82,8 +82,8 @@ def _scores(folder: RunFolder, recipe: Recipe) -> Scores:
             f"{folder.path} has {done} of {recipe.training.epochs} epochs: let it end first, by the "
             "same `r21d train`"
         )
-    scores, file = folder.scores(recipe.split), folder.scores_file(recipe.split)
-    if scores is None or file.stat().st_mtime < folder.weights.stat().st_mtime:
+    scores = folder.scores(recipe.split)
+    if scores is None:
         raise SettingsError(
             f"{folder.path} was not scored after its last epoch: do `r21d evaluate {folder.path}` first"
         )

@@ -25,7 +25,7 @@ from r21d_lib.data import action_figures
 from r21d_lib.data.action_figures.generation import Subset
 from r21d_lib.errors import SettingsError, few
 from r21d_lib.files import BUILD, whole_folder
-from r21d_lib.models.kinds import PAPER_NAMES
+from r21d_lib.models.settings import LABELS
 from r21d_lib.publish import about, explorers, export, films, pages, web_packages
 from r21d_lib.publish.pages import Page, Site
 from r21d_lib.publish.web_packages import MATHJAX, ONNXRUNTIME
@@ -347,7 +347,7 @@ def _write_live_page(site: Site, write: _Writer, checkpoint: str | Path, vendor:
 
 
 def _network_name(card: Card) -> str:
-    return f"{PAPER_NAMES[card.network.name]}, {card.network.depth} layers"
+    return f"{LABELS[card.network.name]}, {card.network.depth} layers"
 
 
 def _subset(action: str) -> Subset | None:

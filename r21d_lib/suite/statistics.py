@@ -20,7 +20,7 @@ from r21d_lib.evaluation.intervals import (
     bootstrap,
     difference_interval,
 )
-from r21d_lib.evaluation.scores import Scores, hits_by_group
+from r21d_lib.evaluation.scores import hits_by_group
 from r21d_lib.models import counting
 from r21d_lib.models.settings import LABELS
 from r21d_lib.suite import results
@@ -330,20 +330,25 @@ class _Run:
     row: dict[str, Any]
     groups: dict[str, int]
     rate: float
-    settings: dict[str, Any]  # all but network, seed and rate
+    settings: dict[str, Any]  # of recipe and test, all but network, seed and rate
 
 
 def _read_run(folder: Path) -> _Run:
     """Read a finished run's folder."""
-    run, scores_files = RunFolder(folder), sorted(folder.glob("scores*.npz"))
-    if not run.is_begun or len(scores_files) != 1 or run.metrics().empty:
+    run = RunFolder(folder)
+    recipe = run.recipe() if run.is_begun else None
+    scores = run.scores(recipe.split) if recipe else None
+    if recipe is None or scores is None or len(run.metrics()) != recipe.training.epochs:
         raise DatasetError(
-            f"{folder} is not the folder of a finished run: it needs recipe.json, metrics.csv and one "
-            "scores file"
+            f"{folder} is not the folder of a finished run: it needs recipe.json, metrics.csv of all "
+            "epochs, and the scores of its last weights"
         )
-    recipe, scores = run.recipe(), Scores.load(scores_files[0])
-    settings = {"clips": recipe.clips.to_dict(), **asdict(recipe.training)}
+    settings = {**recipe.to_dict(), **asdict(recipe.training), "views": scores.views}
     rate, seed = settings.pop("learning_rate"), settings.pop("seed")
+    for name in ("name", "description", "network", "training"):
+        del settings[name]
+    # Runs of several seeds may each start from a run of their own seed.
+    settings["checkpoint"] = recipe.checkpoint is not None
     of_groups = hits_by_group(scores)
     row = {
         "network": recipe.network,

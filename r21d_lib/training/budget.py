@@ -18,6 +18,8 @@ _SLOW_STEPS = 2  # the first ones, which a measurement leaves out
 _MOST_STEPS = 10_000  # more than any machine takes in the seconds of a measurement
 # Of the minutes that are given; the rest is for starting, saving and a busy machine.
 _USABLE = 0.9
+# The fields of `TrainingSettings` that `fit_budget` changes.
+SCHEDULE = ("epochs", "clips_per_epoch", "warmup_epochs", "step_epochs")
 
 
 def measure_speed(

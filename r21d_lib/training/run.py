@@ -17,14 +17,13 @@ from tqdm.auto import tqdm
 
 from r21d_lib import checkpoints
 from r21d_lib.data.cache import BadVideo, PreparedVideos
-from r21d_lib.errors import CheckpointError, DatasetError, SettingsError
+from r21d_lib.errors import DatasetError, SettingsError, few
 from r21d_lib.evaluation.protocol import score_once, score_videos
 from r21d_lib.evaluation.scores import Scores, clip_accuracy, per_class, video_accuracy
-from r21d_lib.files import BUILD, whole_file
+from r21d_lib.files import BUILD, fitting, whole_file
 from r21d_lib.models.networks import VideoResNet
-from r21d_lib.models.settings import LABELS
 from r21d_lib.training import recipes
-from r21d_lib.training.budget import fit_minutes
+from r21d_lib.training.budget import SCHEDULE, fit_minutes
 from r21d_lib.training.hardware import this_process
 from r21d_lib.training.loop import EpochReport, train
 from r21d_lib.training.recipes import Recipe
@@ -111,10 +110,13 @@ def train_recipe(
     # One process decodes what is not decoded yet; the others find it done.
     with process.main_process_first():
         videos = recipe.videos("train", on_bad_video=on_bad_video)
-    network = start_network(recipe, videos.videos.classes)
+    network = recipe.start(videos.videos.classes)
     if minutes is not None:
-        if resume and folder.weights.is_file():
-            recipe = folder.recipe()  # another measurement would be another schedule
+        if resume and folder.is_begun:
+            # Another measurement would be another schedule; what else was asked for has to agree.
+            begun = folder.recipe().training
+            kept = {name: getattr(begun, name) for name in SCHEDULE}
+            recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **kept))
             if process.is_main_process:
                 tqdm.write(
                     f"{folder.path} goes on as it was begun, with {recipe.training.epochs} epochs"
@@ -140,27 +142,6 @@ def train_recipe(
             f"{folder.path / 'bad_videos.csv'}"
         )
     return folder, network
-
-
-def start_network(recipe: Recipe, classes: tuple[str, ...]) -> VideoResNet:
-    """Return the network that a recipe's training starts from."""
-    if recipe.checkpoint is None:
-        return recipe.build(len(classes), seed=recipe.training.seed)
-    network, report = checkpoints.load(
-        recipe.checkpoint, classes=classes, replace_head=True, seed=recipe.training.seed
-    )
-    if report.card.clips.modality != recipe.clips.modality:
-        raise CheckpointError(
-            f"{report.source} holds a network of {report.card.clips.modality}, and the recipe is of "
-            f"{recipe.clips.modality}: give modality={report.card.clips.modality}, or other weights"
-        )
-    if network.settings.name != recipe.network:
-        raise CheckpointError(
-            f"{report.source} holds {LABELS[network.settings.name]}, not "
-            f"{LABELS[recipe.network]}: give network={network.settings.name}, or checkpoint=none "
-            "to train from random weights"
-        )
-    return network
 
 
 def run_one(
@@ -316,11 +297,13 @@ def evaluate(
         num_clips: uniformly spaced clips a video; None takes the run's, or 10.
         crops: 1 or 3 a clip.
         dense_step: instead of `num_clips`, a clip every so many frames.
-        scores: the file to write; None puts it beside the checkpoint, or in build/.
+        scores: the file to write; None puts it beside the checkpoint, or in build/. A run's own file,
+            scores_split1.npz, is of its last weights, its data and its clips; of others the file's
+            name says what differs.
 
     Raises:
         DatasetError: if a run's folder holds no recipe, or a file's split is not known.
-        SettingsError: if a number makes no sense.
+        SettingsError: if a number makes no sense, or the run was trained on videos of the list.
     """
     for name, value in (("split", split), ("num_clips", num_clips), ("dense_step", dense_step)):
         if value is not None and value < 1:
@@ -335,17 +318,31 @@ def evaluate(
         )
     else:
         recipe = recipes.read("small_scratch", ["data=action_figures"])
+    own = recipe
     recipe = dataclasses.replace(
-        recipe,
-        data=data or recipe.data,
-        split=recipe.split if split is None else split,
-        num_clips=recipe.num_clips if num_clips is None else num_clips,
+        own,
+        data=data or own.data,
+        split=own.split if split is None else split,
+        num_clips=own.num_clips if num_clips is None else num_clips,
     )
     listed = recipe.video_list("test")
+    if folder is not None and (learnt := folder.learnt_from(listed)):
+        raise SettingsError(
+            f"{folder.path} was trained on {len(learnt)} of the {len(listed)} videos to test on "
+            f"({few(learnt)}): leave out --split and --data, or train a run on that split"
+        )
     network, report = checkpoints.load(checkpoint, classes=listed.classes)
     recipe = dataclasses.replace(recipe, clips=report.card.clips)
     beside = RunFolder(report.source.parent if folder is None else folder.path)
-    file = scores or beside.scores_file(recipe.split)
+    differs = (
+        (report.source.stem, report.source.name != beside.weights.name),
+        (Path(recipe.data or "").name, recipe.data != own.data),
+        (f"{recipe.num_clips}clips", dense_step is None and recipe.num_clips != own.num_clips),
+        (f"step{dense_step}", dense_step is not None),
+        (f"{crops}crops", crops != 1),
+    )
+    name = "_".join([f"scores_split{recipe.split}", *(text for text, is_so in differs if is_so)])
+    file = scores or beside.path / fitting(name, ".npz")
     if file.parent == checkpoints.SHIPPED or (scores is None and checkpoints.is_on_hub(checkpoint)):
         file = BUILD / file.name
     if scores is None and file.exists():
@@ -375,7 +372,8 @@ def kept_scores(run_or_file: str, split: int | None = None) -> Scores:
     if Path(run_or_file).suffix == ".npz":
         return Scores.load(run_or_file)
     folder = RunFolder.find(run_or_file)
-    kept = folder.scores(split or folder.recipe().split)
+    own = folder.recipe().split
+    kept = folder.scores(own) if split in (None, own) else None
     return kept or evaluate(run_or_file, split=split).scores
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import VideoList
-from r21d_lib.errors import DatasetError, SettingsError, few
+from r21d_lib.errors import DatasetError, R21DError, SettingsError, few
 from r21d_lib.evaluation.scores import Scores
 from r21d_lib.files import BUILD, UnwritableError, sha256, whole_file
 from r21d_lib.training.recipes import Recipe
@@ -100,9 +100,12 @@ class RunFolder:
         return self.path / f"scores_split{split}.npz"
 
     def scores(self, split: int) -> Scores | None:
-        """Return the kept scores of a split's test list, None where it was not scored yet."""
+        """Return the kept scores of a split's test list, None where its last weights have none yet."""
         file = self.scores_file(split)
-        return Scores.load(file) if file.is_file() else None
+        if not file.is_file():
+            return None
+        weights = self.weights.stat().st_mtime_ns if self.weights.is_file() else 0
+        return Scores.load(file) if file.stat().st_mtime_ns >= weights else None
 
     def metrics(self) -> pd.DataFrame:
         """Return what `train` returned after the last whole epoch; empty before the first."""
@@ -122,6 +125,14 @@ class RunFolder:
             DatasetError: if the folder holds no run, or its recipe is damaged.
         """
         return Recipe.from_dict(self._record()["recipe"])
+
+    def learnt_from(self, listed: VideoList) -> list[str]:
+        """Return which videos of a list the run was trained on, as another split's test list holds."""
+        try:
+            learnt = self.recipe().video_list("train")
+        except R21DError:  # the run's data are not on this machine, so these are others
+            return []
+        return sorted(set(learnt.names) & set(listed.names)) if learnt.root == listed.root else []
 
     def _record(self) -> dict[str, Any]:
         file = self.path / _RECIPE

@@ -7,7 +7,7 @@ from pathlib import Path
 from r21d_lib.data import catalog
 from r21d_lib.errors import DatasetError, R21DError, SettingsError
 from r21d_lib.evaluation.scores import Scores
-from r21d_lib.models.kinds import PAPER_NAMES
+from r21d_lib.models.settings import LABELS
 from r21d_lib.training.run_folder import RUNS, RunFolder
 
 
@@ -34,11 +34,17 @@ class ScoredList:
 
     @property
     def title(self) -> str:
-        """The network and its run's folder, or the file's name where it lies in none."""
+        """The network and its run's folder, or the file's name where it lies in none.
+
+        Scores of other weights or clips than the run's own have their file's name beside it.
+        """
         run = RunFolder(self.file.parent)
-        return (
-            f"{PAPER_NAMES[run.recipe().network]}, {run.path.name}" if run.is_begun else self.file.stem
-        )
+        if not run.is_begun:
+            return self.file.stem
+        recipe = run.recipe()
+        title = f"{LABELS[recipe.network]}, {run.path.name}"
+        is_own = self.file.name == run.scores_file(recipe.split).name
+        return title if is_own else f"{title}, {self.file.stem}"
 
     @cached_property
     def videos(self) -> Path | None:

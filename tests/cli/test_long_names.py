@@ -120,7 +120,7 @@ def test_weights(r21d, build, film, tiny_data, tmp_path, command, name):
         "convert": ["convert", path, tmp_path / "out.safetensors"],
         "train": [
             *("train", "small_finetune", f"data={tiny_data}", f"checkpoint={path}", *TINY),
-            *("network=r2plus1d" if path.suffix == ".pkl" else "network=r3d",),
+            *("width=2", "network=r2plus1d" if path.suffix == ".pkl" else "network=r3d"),
         ],
     }
     check(r21d(*words[command]), 2 if name in REFUSED else 0)

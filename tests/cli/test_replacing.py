@@ -146,13 +146,13 @@ def test_an_input_and_a_folder_of_ones_own_stay_even_if_it_is_asked_for(
 
 def test_scores_beside_weights_replace_none_of_a_users(r21d, build, run_folder, tiny_data, tmp_path):
     shutil.copyfile(run_folder / "last.safetensors", tmp_path / "mine.safetensors")
-    (tmp_path / "scores_split1.npz").write_text("mine")
+    (tmp_path / "scores_split1_mine_tiny.npz").write_text("mine")
     words = ("evaluate", tmp_path / "mine.safetensors", "--data", tiny_data, "--split", 1)
     done = r21d(*words)
     assert (done.returncode, done.stderr.count("error: ")) == (2, 1)
-    assert "scores_split1.npz is not a scores file" in done.stderr
-    assert (tmp_path / "scores_split1.npz").read_text() == "mine"
-    (tmp_path / "scores_split1.npz").unlink()
+    assert "scores_split1_mine_tiny.npz is not a scores file" in done.stderr
+    assert (tmp_path / "scores_split1_mine_tiny.npz").read_text() == "mine"
+    (tmp_path / "scores_split1_mine_tiny.npz").unlink()
     assert [r21d(*words).returncode for _ in range(2)] == [0, 0]
 
 

@@ -353,7 +353,7 @@ def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, build):
     said = r21d("evaluate", run, "--clips", 3)
     assert "split 1, 2 videos" in said
     assert "video@1" in said
-    assert (run / "scores_split1.npz").is_file()
+    assert (run / "scores_split1_3clips.npz").is_file()
     said = r21d("evaluate", run, run.name, "--dense-step", 2, "--crops", 3)
     assert "mean" in said
 

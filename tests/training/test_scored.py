@@ -27,6 +27,12 @@ def test_a_file_in_its_runs_folder_says_whose_it_is_and_where_its_videos_lie(bui
     first.parent.mkdir(parents=True)
     first.write_bytes(b"")
     assert ScoredList.load(file).videos == build / "data" / "real_videos"
+    crops = file.with_name("scores_split1_3crops.npz")
+    shutil.copyfile(file, crops)
+    assert ScoredList.load(crops).title == f"R3D, {RUN.name}, scores_split1_3crops"
+    recipe = file.with_name("recipe.json")
+    recipe.write_text(recipe.read_text().replace('"r3d"', '"r3d_factorized_stem"'))
+    assert ScoredList.load(file).title == f"R3D, (2+1)D stem, {RUN.name}"
 
 
 def test_a_file_alone_has_its_own_name_and_only_one_test_list_is_compared(tmp_path):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from r21d_lib.data.catalog import open_videos, title
 from r21d_lib.data.clip_settings import MOST_CLIPS, ClipSettings
 from r21d_lib.data.lists import SPLITS, Part, VideoList
-from r21d_lib.errors import SettingsError
+from r21d_lib.errors import CheckpointError, SettingsError
 from r21d_lib.files import BUILD
-from r21d_lib.models.settings import NetworkSettings
+from r21d_lib.models.settings import LABELS, NetworkSettings
 from r21d_lib.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -120,6 +120,40 @@ class Recipe:
             in_channels=self.clips.channels,
             seed=seed,
         )
+
+    def start(self, classes: tuple[str, ...]) -> "VideoResNet":
+        """Return the network that training starts from: of random weights, or a checkpoint's.
+
+        Raises:
+            CheckpointError: if the checkpoint holds another network than the recipe says.
+        """
+        if self.checkpoint is None:
+            return self.build(len(classes), seed=self.training.seed)
+        from r21d_lib import checkpoints
+
+        network, report = checkpoints.load(
+            self.checkpoint, classes=classes, replace_head=True, seed=self.training.seed
+        )
+        held, clips = network.settings, report.card.clips
+        if clips.modality != self.clips.modality:
+            raise CheckpointError(
+                f"{report.source} holds a network of {clips.modality}, and the recipe is of "
+                f"{self.clips.modality}: give modality={clips.modality}, or other weights"
+            )
+        # R2D's first layer takes all frames of a clip at once, and no other number of them.
+        asked = {"network": self.network, "depth": self.depth, "width": self.width}
+        found = {"network": held.name, "depth": held.depth, "width": held.width}
+        if held.name == "r2d":
+            asked["clip_len"], found["clip_len"] = self.clips.clip_len, held.clip_len
+        if found != asked:
+            other = [name for name in found if found[name] != asked[name]]
+            raise CheckpointError(
+                f"{report.source} holds {LABELS[held.name]} of {held.depth} layers and width "
+                f"{held.width}, and the recipe is of another network: give "
+                f"{' '.join(f'{name}={found[name]}' for name in other)}, or checkpoint=none to train "
+                "from random weights"
+            )
+        return network
 
     def _data(self) -> str:
         if self.data is None:
