@@ -51,7 +51,7 @@ class TrainingSettings:
             training video. Every video is drawn once before any is drawn again.
         batch_size: clips in a batch, on each device.
         accumulate: batches on each device whose gradients make one step.
-        optimizer: "sgd" (momentum, Nesterov) or "adamw".
+        optimizer: "sgd" (with Nesterov's momentum) or "adamw".
         learning_rate: the highest one, after warm-up.
         reference_batch: clips in a step that `learning_rate` is meant for; it is scaled linearly to
             the clips that a step has on all devices together. None does not scale.
@@ -59,7 +59,7 @@ class TrainingSettings:
             that below 1 the first layers move least.
         first_trained: the first group of layers that learns. Those before it stay as they are, the
             statistics of their norms too: "fc" trains the last layer alone, "layer4" the last block.
-        momentum: of SGD.
+        momentum: of SGD; 0 is plain gradient descent.
         weight_decay: on convolution and linear weights only; norms and biases are left alone.
         warmup_epochs: length of the linear rise from 0; may be a fraction.
         schedule: after it, "cosine" falls to 0 at the end, "step" multiplies by `gamma` every
@@ -158,4 +158,5 @@ def make_optimizer(network: "VideoResNet", settings: TrainingSettings) -> "Optim
     if settings.optimizer == "adamw":
         return optim.AdamW(groups, lr=rate, fused=fused)
     momentum = settings.momentum
-    return optim.SGD(groups, lr=rate, momentum=momentum, nesterov=True, fused=fused)
+    nesterov = momentum > 0  # of none there is nothing to look ahead by, and torch refuses it
+    return optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=fused)

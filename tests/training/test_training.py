@@ -240,6 +240,36 @@ def test_every_parameter_is_optimized_once():
     assert decayed == {id(p) for p in net.parameters() if p.ndim > 1}
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("momentum", (0, 1)),
+        ("learning_rate", (0, 1e3)),
+        ("weight_decay", (0, 1e3)),
+        ("layer_decay", (0, 1e3)),
+    ],
+)
+def test_the_optimizer_takes_both_ends_of_what_is_allowed(optimizer, name, ends):
+    for value in ends:
+        net = network()
+        made = make_optimizer(net, TrainingSettings(optimizer=optimizer, **{name: value}))
+        net(torch.zeros(2, 3, 4, 24, 24)).sum().backward()
+        made.step()
+
+
+def test_without_momentum_sgd_is_plain_gradient_descent():
+    net = network()
+    before = net.fc.weight.detach().clone()
+    made = make_optimizer(net, TrainingSettings(momentum=0, weight_decay=0, learning_rate=0.5))
+    for step in (1, 2):
+        net.fc.weight.grad = torch.ones_like(net.fc.weight)
+        made.step()
+        torch.testing.assert_close(net.fc.weight, before - 0.5 * step)
+    usual = make_optimizer(net, TrainingSettings(momentum=0.9))
+    assert all(group["nesterov"] for group in usual.param_groups)
+
+
 def test_the_learning_rate_follows_the_batch():
     settings = TrainingSettings(batch_size=4, accumulate=2, reference_batch=32)
     assert settings.batch_scale(processes=8) == 2.0
