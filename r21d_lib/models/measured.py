@@ -5,6 +5,7 @@ the third digit: measured anew in each process, the same video would get other p
 first answer would wait for it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +22,8 @@ from r21d_lib.errors import R21DError
 from r21d_lib.files import only_writer, whole_file
 
 CACHE_VARIABLE = "R21D_CACHE"
+MOST_ANSWERS = 400  # numbers of weights that are kept: of some two hundred networks
+_ANSWER = "of_weights-"  # begins their files' names
 
 
 def cache_folder() -> Path:
@@ -58,6 +61,9 @@ def kept(what: str, measure: Callable[[], float], *, timed: bool = False) -> flo
     instruction set, number of threads or version of torch, OpenVINO or this package has a number of
     its own. Where the folder cannot be written, it is measured in each process.
 
+    Times depend on a network's shape, and few are kept. Other numbers are of weights, and a training
+    has new ones every epoch: of these the newest `MOST_ANSWERS` are kept.
+
     Args:
         what: names all else that the number depends on, such as the network's settings or `identity`.
         measure: returns the number; takes a second or so.
@@ -76,11 +82,13 @@ def kept(what: str, measure: Callable[[], float], *, timed: bool = False) -> flo
         "r21d_lib": __version__,
     }
     name = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
-    file = cache_folder() / f"{name}.json"
+    file = cache_folder() / (f"{name}.json" if timed else f"{_ANSWER}{name}.json")
+    # One lock for all numbers of weights: a lock leaves a file, too, and these do not end.
+    lock = file if timed else file.with_name(_ANSWER)
     if (number := _read(file, busy)) is not None:
         return number
     try:
-        with only_writer(file):  # two that start at once disturb each other's measurement
+        with only_writer(lock):  # two that start at once disturb each other's measurement
             number = _read(file, busy)
             if number is None:
                 number = measure()
@@ -88,9 +96,20 @@ def kept(what: str, measure: Callable[[], float], *, timed: bool = False) -> flo
                     partial.write_text(
                         json.dumps({"number": number, "busy": busy, **depends}), encoding="utf-8"
                     )
+                _forget_old_answers(file.parent)
     except (OSError, R21DError):
         number = measure() if number is None else number
     return number
+
+
+def _forget_old_answers(folder: Path) -> None:
+    """Delete the oldest numbers of weights beyond `MOST_ANSWERS`; other processes may do so, too."""
+    written: list[tuple[float, Path]] = []
+    for file in folder.glob(f"{_ANSWER}*.json"):
+        with contextlib.suppress(FileNotFoundError):  # another process has deleted it meanwhile
+            written.append((file.stat().st_mtime, file))
+    for _, file in sorted(written)[:-MOST_ANSWERS]:
+        file.unlink(missing_ok=True)
 
 
 def _is_busy() -> bool:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +57,50 @@ def test_a_network_is_told_from_others_by_layers_and_weights():
     assert measured.identity(one) == measured.identity(other)
     other[1].eps = 1e-3
     assert measured.identity(one) != measured.identity(other)
+
+
+def test_of_numbers_of_weights_the_newest_are_kept(cache, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # for the locks
+    monkeypatch.setattr(measured, "MOST_ANSWERS", 4)
+    measured.kept("speed", numbers(2.0), timed=True)
+    for epoch in range(10):
+        before = set(cache.iterdir())
+        measured.kept(f"weights {epoch}", numbers(float(epoch)))
+        (file,) = set(cache.iterdir()) - before
+        os.utime(file, (epoch, epoch))  # a clock may not tell such quick ones apart
+    assert {json.loads(file.read_text())["what"] for file in cache.iterdir()} == {
+        "speed",
+        *(f"weights {epoch}" for epoch in (6, 7, 8, 9)),
+    }
+    assert measured.kept("weights 9", numbers()) == 9
+    assert measured.kept("weights 0", numbers(5.0)) == 5, "what was forgotten is measured anew"
+    (locks,) = tmp_path.glob("r21d-locks-*")
+    assert len(list(locks.iterdir())) <= 2, "locks do not add up either"
+
+
+def test_numbers_that_another_process_forgets_meanwhile_are_no_error(cache, monkeypatch):
+    for weights in ("some", "other"):
+        measured.kept(weights, numbers(1.5))
+    old = list(cache.iterdir())
+    # A link to nothing is listed and cannot be looked at, as a file that has just been deleted.
+    old[0].with_name(f"{old[0].stem}x.json").symlink_to(cache / "nowhere")
+    for file in old:
+        os.utime(file, (1, 1))
+    monkeypatch.setattr(measured, "MOST_ANSWERS", 1)
+    monkeypatch.setattr(Path, "unlink", forgotten_before(Path.unlink))
+    assert measured.kept("new", numbers(2.5)) == 2.5
+    assert not any(file.exists() for file in old)
+    assert measured.kept("new", numbers()) == 2.5
+
+
+def forgotten_before(unlink):
+    """An unlink that comes second: another process has just deleted the same file."""
+
+    def second(path, missing_ok=False):
+        unlink(path, missing_ok=True)
+        unlink(path, missing_ok=missing_ok)
+
+    return second
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"number": "fast"}', '{"number": -1}', "\0"])
