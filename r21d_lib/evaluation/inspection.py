@@ -20,10 +20,11 @@ def temporal_kernels(network: VideoResNet) -> dict[str, Tensor]:
     """Return what the temporal steps of an R(2+1)D have learned, by the layer's path.
 
     Returns:
-        (out * in, t) weights of each convolution that spans frames only. Empty for other networks.
+        (out * in, t) weights, on the CPU, of each convolution that spans frames only. Empty for other
+        networks.
     """
     return {
-        path: module.weight.detach().flatten(2).flatten(0, 1)
+        path: module.weight.detach().cpu().flatten(2).flatten(0, 1)
         for path, module in network.named_modules()
         if isinstance(module, nn.Conv3d)
         and module.kernel_size[0] > 1
@@ -63,13 +64,14 @@ def sort_temporal_kernels(kernels: Tensor) -> pd.DataFrame:
     kinds = [kind for kind, patterns in _PATTERNS.items() for _ in patterns]
     patterns = [pattern for patterns in _PATTERNS.values() for pattern in patterns]
     directions = functional.normalize(torch.tensor(patterns, dtype=torch.float32))
-    likeness = (functional.normalize(kernels.float()) @ directions.T).abs()
+    kernels = kernels.detach().float().cpu()
+    likeness = (functional.normalize(kernels) @ directions.T).abs()
     best = likeness.max(1)
     return pd.DataFrame(
         {
             "kind": [kinds[i] for i in best.indices.tolist()],
             "likeness": best.values.numpy(),
-            "strength": kernels.float().norm(dim=1).numpy(),
+            "strength": kernels.norm(dim=1).numpy(),
         }
     )
 
@@ -101,8 +103,8 @@ def grad_cam(
     layer2, layer3 and layer4.
 
     Args:
-        network: is put into evaluation mode.
-        clips: (N, 3, T, H, W), as `clips.to_network` gives them.
+        network: is put into evaluation mode, on its device.
+        clips: (N, 3, T, H, W), as `clips.to_network` gives them, on any device.
         targets: (N,) int64, the class that each clip is asked about.
         layer: whose activations are weighted.
 
@@ -121,21 +123,30 @@ def grad_cam(
     if layer not in modules:
         raise SettingsError(f"the network has no layer {layer!r}: choose layer1, layer2, ...")
     network.eval()
+    device = next(network.parameters()).device
+    clips, targets = clips.to(device), targets.to(device)
     with torch.enable_grad():
         maps = LayerGradCam(network, modules[layer]).attribute(clips, targets, relu_attributions=True)
     full = functional.interpolate(maps.detach(), clips.shape[2:], mode="trilinear")[:, 0]
-    return (full / full.amax((1, 2, 3), keepdim=True).clamp_min(1e-12)).numpy()
+    return (full / full.amax((1, 2, 3), keepdim=True).clamp_min(1e-12)).cpu().numpy()
 
 
 @torch.inference_mode()
 def video_features(
     network: VideoResNet, videos: PreparedVideos, clips: ClipSettings, *, num_clips: int = 3
 ) -> np.ndarray:
-    """Return what the last layer sees of each video: (videos, C) float32, the mean over its clips."""
+    """Return what the last layer sees of each video: (videos, C) float32, the mean over its clips.
+
+    The network is put into evaluation mode, and computes on its device.
+    """
     network.eval()
+    device = next(network.parameters()).device
     loader = DataLoader(TestClips(videos, clips, num_clips), batch_size=None)
     rows = [
-        network.avgpool(network.forward_features(to_network(frames, clips))).flatten(1).mean(0)
+        network.avgpool(network.forward_features(to_network(frames.to(device), clips)))
+        .flatten(1)
+        .mean(0)
+        .cpu()
         for frames, _, _ in tqdm(loader, desc="features", unit="video", delay=2)
     ]
     return torch.stack(rows).numpy()

@@ -1,8 +1,10 @@
 """What is asked of trained networks: time changed, kernels named, Grad-CAM, features in a plane."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from stand_in_card import card
 
 from r21d_lib.data.cache import prepare
 from r21d_lib.data.clip_settings import ClipSettings
@@ -114,3 +116,29 @@ def test_features_and_their_plane(videos):
     for axis, column in enumerate((0, 2)):
         assert abs(np.corrcoef(plane[:, axis], points[:, column])[0, 1]) > 0.99
     np.testing.assert_array_equal(plane, inspection.principal_plane(points))
+
+
+def test_a_network_on_a_card_is_inspected_as_on_the_cpu(videos):
+    net = build_network("r2plus1d", 10, num_classes=2, width=4, seed=0).eval()
+    clips = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def inspected():
+        kernels = inspection.temporal_kernels(net)["layer1.0.conv1.0.3"]
+        return (
+            kernels.numpy(),
+            inspection.sort_temporal_kernels(net.layer1[0].conv1[0][3].weight.flatten(2).flatten(0, 1)),
+            inspection.grad_cam(net, clips, torch.tensor([0, 1])),
+            inspection.video_features(net, videos, CLIPS, num_clips=2),
+        )
+
+    wanted = inspected()
+    with card() as device:
+        net.to(device)
+        with pytest.raises(RuntimeError):
+            net(clips)  # or this test could not fail
+        got = inspected()
+    for one, other in zip(got, wanted, strict=True):
+        if isinstance(other, np.ndarray):
+            np.testing.assert_allclose(one, other, atol=1e-2)  # a GPU rounds to TF32
+        else:
+            pd.testing.assert_frame_equal(one, other)
