@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from r21d_lib.errors import SettingsError
 from r21d_lib.models import measured
 from r21d_lib.models.folded import FoldedConvolution, fold
 from r21d_lib.models.networks import VideoResNet
@@ -148,6 +149,7 @@ def optimized(
 
     Raises:
         ImportError: if "openvino" is asked for and not installed.
+        SettingsError: if it is asked for and the network is not on a CPU.
     """
     device = next(network.parameters()).device
     if precision != "auto":
@@ -190,6 +192,11 @@ def _with_engine(network: VideoResNet, choice: Choice, engine: Engine) -> FastNe
 
     device = next(network.parameters()).device
     if engine == "openvino":
+        if device.type != "cpu":
+            raise SettingsError(
+                f"OpenVINO computes on the CPU, and the network is on {device}: move it with "
+                'network.cpu(), or give engine="torch"'
+            )
         return made(engine)
     if engine == "torch" or device.type != "cpu" or not has_openvino():
         return made("torch")

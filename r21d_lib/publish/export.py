@@ -5,6 +5,7 @@ logits, for any number of clips N and of frames T (R2D's T is its clip_len). The
 (class names, how clips are cut and normalised) goes along under the key "r21d".
 """
 
+import copy
 import io
 import zipfile
 from collections.abc import Callable
@@ -89,7 +90,7 @@ def export_onnx(network: VideoResNet, card: Card, path: str | Path) -> ExportRep
     Batch norms are folded into the convolutions. Height and width are free, too.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        network: in evaluation mode, on any device.
         card: of its checkpoint.
         path: the file to write.
 
@@ -99,6 +100,7 @@ def export_onnx(network: VideoResNet, card: Card, path: str | Path) -> ExportRep
     import onnx
     import onnxruntime  # type: ignore[import-untyped]
 
+    network = _on_cpu(network)
     model = _onnx_model(network, card)
 
     def reload(file: Path) -> Callable[[Tensor], Tensor]:
@@ -114,7 +116,7 @@ def export_program(network: VideoResNet, card: Card, path: str | Path) -> Export
     It runs without this package: `torch.export.load(path).module()(clips)`.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        network: in evaluation mode, on any device; the program is one for the CPU.
         card: of its checkpoint, whose crop becomes the only height and width.
         path: the file to write.
 
@@ -124,6 +126,7 @@ def export_program(network: VideoResNet, card: Card, path: str | Path) -> Export
     """
     from torch.fx.experimental import _config
 
+    network = _on_cpu(network)
     free = {0: torch.export.Dim("clips")}
     if _any_length(network):
         free[2] = torch.export.Dim("frames")
@@ -177,6 +180,13 @@ def _archived_card(path: Path) -> str:
         if entry.file_size > _LARGEST_CARD:
             raise ValueError(f"its card announces {entry.file_size} bytes")
         return archive.read(entry).decode()
+
+
+def _on_cpu(network: VideoResNet) -> VideoResNet:
+    """Return the network, or a copy where it is on another device, on which it stays."""
+    if next(network.parameters()).device.type == "cpu":
+        return network
+    return copy.deepcopy(network).cpu()
 
 
 def _any_length(network: VideoResNet) -> bool:

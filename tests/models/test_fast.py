@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stand_in_card import card
 from torch import nn
 
 from r21d_lib.errors import SettingsError
@@ -214,6 +215,17 @@ def test_the_faster_engine_is_taken_and_said(gain, engine, monkeypatch):
     clips = torch.randn(2, 3, 4, 24, 24)
     with torch.inference_mode():
         torch.testing.assert_close(fast(clips), network(clips), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_openvino_is_refused_for_a_network_on_a_card(precision):
+    network = build_network("r3d", 10, num_classes=2, width=4)
+    with card() as device:
+        network.to(device)
+        with pytest.raises(
+            SettingsError, match=r"the network is on .*network\.cpu\(\), or give engine"
+        ):
+            optimized(network, precision=precision, engine="openvino")
 
 
 @needs_openvino

@@ -4,6 +4,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from stand_in_card import card as gpu
 
 from r21d_lib import checkpoints
 from r21d_lib.checkpoints import Card
@@ -130,3 +131,16 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         (tmp_path / name).write_bytes(b"something else")
         with pytest.raises(CheckpointError, match=rf"{name} is no network that `r21d export` wrote"):
             export.read_exported_card(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_network_on_a_card_is_exported_and_stays_there(suffix, tmp_path):
+    network, card = network_and_card("r2plus1d")
+    clips = torch.randn(2, 3, 8, 32, 32)
+    expected, path = logits(network, clips), tmp_path / f"net{suffix}"
+    write = export.export_onnx if suffix == ".onnx" else export.export_program
+    with gpu() as device:
+        write(network.to(device), card, path)
+        assert all(values.device.type == device.type for values in network.state_dict().values())
+    got = run_onnx(path, clips) if suffix == ".onnx" else torch.export.load(path).module()(clips)
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
