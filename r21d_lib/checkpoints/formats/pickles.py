@@ -35,6 +35,7 @@ _PLAIN_OPCODES = frozenset(_PLAIN.split())
 _KEYS = (str, bytes, int, float, type(None))  # a tuple's hash can take as long as the file likes
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _SAVE_WEIGHTS = "save the weights alone, torch.save(network.state_dict(), FILE)"
+_SAVE_OWN = "save it with its card, r21d_lib.checkpoints.save(FILE, network, card)"
 _USUAL_KEYS = ("state_dict", "model_state_dict", "model", "net")  # the first that is there is taken
 _DEEPEST = 4  # dicts around the weights
 # Plain values that training scripts keep beside the weights; none of them is built.
@@ -157,8 +158,11 @@ def _rehearse(path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        if any("/code/" in entry.filename for entry in entries):
-            raise CheckpointError(f"it is TorchScript, a program: {_SAVE_WEIGHTS}")
+        if code := [entry.filename for entry in entries if "/code/" in entry.filename]:
+            own = any("/__torch__/r21d_lib/" in name for name in code)
+            raise CheckpointError(
+                f"it is TorchScript, a program: {_SAVE_OWN if own else _SAVE_WEIGHTS}"
+            )
         # torch stores its tensors as they are, once each.
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise CheckpointError("its archive is compressed, which torch never does")
@@ -361,7 +365,8 @@ class _Rehearsal(_PlainReader):
         of_torch = module == "torch" or module.startswith("torch.")
         if of_torch or f"{module}.{name}" in _BESIDE:
             return _Maker(self._stand_in)  # torch's own reader has a list of what it runs of torch
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}: {_SAVE_WEIGHTS}")
+        way_out = _SAVE_OWN if module.startswith("r21d_lib.") else _SAVE_WEIGHTS
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}: {way_out}")
 
     def persistent_load(self, identity: object) -> Any:
         self._check_flat(identity if isinstance(identity, tuple) else (identity,))
