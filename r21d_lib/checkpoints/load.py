@@ -4,20 +4,20 @@ import difflib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from r21d_lib.checkpoints.assumed import usual_bn_eps, usual_clips, usual_pool
 from r21d_lib.checkpoints.cards import Card, read_own_card, read_own_tensors, save, unnamed
 from r21d_lib.checkpoints.formats.named import NamedWeights, from_caffe2, from_torch
 from r21d_lib.checkpoints.formats.pickles import file_kind, read_caffe2, read_torch
 from r21d_lib.checkpoints.infer_network import build_filled, infer_settings, with_a_head
 from r21d_lib.checkpoints.on_hub import fetch_weights, is_on_hub
 from r21d_lib.checkpoints.published import Published, by_file, fetch, published
-from r21d_lib.data.clip_settings import ClipSettings, Modality
 from r21d_lib.errors import CheckpointError, SettingsError, few, printable
 from r21d_lib.files import sha256
 from r21d_lib.models.networks import VideoResNet
@@ -45,6 +45,8 @@ class LoadReport:
         replaced: names of those that were drawn anew, with the head.
         missing: names of those that the file lacks and that nothing depends on (batch counters).
         unexpected: names of what the file holds besides weights, such as momentum.
+        assumed: what neither the file nor the caller tells, and was taken from the code that wrote such
+            files: of bn_eps, pool1, mean and std. Empty where there is a card or a published entry.
     """
 
     source: Path
@@ -54,6 +56,7 @@ class LoadReport:
     replaced: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
+    assumed: dict[str, Any] = field(default_factory=dict)
 
     @property
     def head(self) -> str:
@@ -72,7 +75,14 @@ class LoadReport:
             parts.append(f"{len(self.missing)} batch counters missing and set to 0")
         if self.unexpected:
             parts.append(f"{len(self.unexpected)} other entries left alone ({few(self.unexpected)})")
+        if self.assumed:
+            told = [f"{name} {_in_short(value)}" for name, value in self.assumed.items()]
+            parts.append(f"assumed {', '.join(told)}")
         return printable(", ".join(parts))
+
+
+def _in_short(value: object) -> str:
+    return " ".join(f"{v:.4g}" for v in value) if isinstance(value, tuple) else str(value)
 
 
 def shipped() -> list[str]:
@@ -137,13 +147,15 @@ def load(
         path_or_name: a file of this project, of torchvision, IG-65M, VMZ (.pth), kenshohara or Caffe2
             (.pkl), the name of a shipped checkpoint, a published name (see `r21d weights`), or
             hf://owner/repo[@revision][/file] on the Hugging Face Hub.
-        network: what the network must be; None takes what the file holds.
+        network: what the network must be; None takes what the file holds. Its bn_eps and pool1 are
+            taken where they are not given here.
         classes: the classes that the network is wanted for; None takes the file's own. The head is
             kept only if they are the same names in the same order.
         replace_head: allows a new head, randomly initialised, where the classes differ.
         file_classes: names of the file's classes, in order, where the file does not tell them.
         bn_eps: epsilon of the batch norms, which no foreign file tells; None takes the value of the
-            code that wrote such files: 1e-3 for Caffe2, VMZ and IG-65M, else 1e-5.
+            code that wrote such files: 1e-5 for kenshohara and what torchvision can have written, 1e-3
+            for Caffe2, VMZ, IG-65M and the rest. A card tells it, and no other is taken then.
         pool1: pooling after conv1, likewise; None is kenshohara's "space-time" or "none".
         seed: draws the new head.
 
@@ -155,7 +167,11 @@ def load(
         HubError: if it cannot be had from the Hub.
     """
     path, entry = _locate(path_or_name)
-    weights, card = _read(path, entry, file_classes, bn_eps, pool1)
+    if network is not None:  # it tells what the file may not
+        bn_eps = network.bn_eps if bn_eps is None else bn_eps
+        pool1 = network.pool1 if pool1 is None else pool1
+        network = replace(network, bn_eps=bn_eps, pool1=pool1)
+    weights, card, assumed = _read(path, entry, file_classes, bn_eps, pool1)
     try:
         net, missing = build_filled(weights, network or card.network)
     except CheckpointError as error:
@@ -182,7 +198,7 @@ def load(
     drawn = {*missing, *replaced}
     loaded = tuple(name for name in net.state_dict() if name not in drawn)
     report = LoadReport(
-        path, weights.grammar, card, loaded, replaced, tuple(missing), weights.unexpected
+        path, weights.grammar, card, loaded, replaced, tuple(missing), weights.unexpected, assumed
     )
     logger.info("%s", report)
     return net.eval(), report
@@ -199,7 +215,8 @@ def convert(
         file_classes: names of the file's classes where it does not tell them.
 
     Raises:
-        CheckpointError: if the source does not load, or the target is not named .safetensors.
+        CheckpointError: if the source does not load or has another number of classes, or the target is
+            not named .safetensors.
     """
     if Path(target).suffix != ".safetensors":
         raise CheckpointError(
@@ -217,8 +234,8 @@ def _read(
     file_classes: tuple[str, ...] | None,
     bn_eps: float | None,
     pool1: Pool | None,
-) -> tuple[NamedWeights, Card]:
-    """Return a file's tensors under this project's names, and its card, made up where it has none."""
+) -> tuple[NamedWeights, Card, dict[str, Any]]:
+    """Return a file's tensors under this project's names, its card, and what of it is assumed."""
     kind = file_kind(path)
     if kind == "safetensors":
         card = read_own_card(path)
@@ -230,7 +247,13 @@ def _read(
                     f"{path} has a card that names {len(card.classes)} classes for a network of "
                     f"{card.network.num_classes}: write it again"
                 )
-            return NamedWeights(tensors, {}, (), "r21d"), card
+            for name, wanted in (("bn_eps", bn_eps), ("pool1", pool1)):
+                told = getattr(card.network, name)
+                if wanted not in (None, told):
+                    raise CheckpointError(
+                        f"{path} has a card that tells {name} {told}, not {wanted}: give that, or none"
+                    )
+            return NamedWeights(tensors, {}, (), "r21d"), card, {}
     rename: Callable[[], NamedWeights]
     if kind == "caffe2":
         rename = partial(from_caffe2, read_caffe2(path))
@@ -238,36 +261,36 @@ def _read(
         rename = partial(from_torch, tensors if kind == "safetensors" else read_torch(path))
     try:
         weights = with_a_head(rename())
-        pool = pool1 or ("space-time" if weights.grammar == "kenshohara" else "none")
-        settings = infer_settings(weights, pool1=pool)
-        published_eps = entry.bn_eps if entry else None
-        eps = bn_eps or published_eps or _usual_bn_eps(weights.grammar, settings)
-        settings = replace(settings, bn_eps=eps)
+        settings = infer_settings(weights, pool1=pool1 or usual_pool(weights.grammar))
+        usual_eps = entry.bn_eps if entry else usual_bn_eps(weights.grammar, settings)
+        settings = replace(settings, bn_eps=usual_eps if bn_eps is None else bn_eps)
     except (CheckpointError, SettingsError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     of_entry = entry and (entry.num_classes or settings.num_classes, entry.clips.channels)
     if of_entry and of_entry != (settings.num_classes, settings.in_channels):
         entry = None  # another file of that name, such as a finetuned one
-    names = file_classes or (entry.class_names() if entry else None) or unnamed(settings.num_classes)
-    if weights.headless:
-        names = ()
-    elif len(names) != settings.num_classes:
+    num_classes = 0 if weights.headless else settings.num_classes
+    if file_classes and num_classes:
+        names = _checked(path, file_classes, num_classes)
+    else:
+        names = ((entry and entry.class_names()) or unnamed(num_classes)) if num_classes else ()
+    if entry:
+        training: dict[str, Any] = {"data": entry.trained_on, "frames per second": entry.fps}
+        return weights, Card(settings, entry.clips, names, training, dict(entry.accuracy)), {}
+    clips = usual_clips(weights.grammar, settings)
+    given = {"bn_eps": bn_eps, "pool1": pool1}
+    assumed = {name: getattr(settings, name) for name, value in given.items() if value is None}
+    return weights, Card(settings, clips, names), {**assumed, "mean": clips.mean, "std": clips.std}
+
+
+def _checked(path: Path, names: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
+    """Return given names of a file's classes; refuse another number of them than it has classes."""
+    if len(names) != num_classes:
         raise CheckpointError(
-            f"{path} has {settings.num_classes} classes, and {len(names)} names were given: "
-            f"{few(tuple(names))}"
+            f"{path} has {num_classes} classes, and {len(names)} names were given ({few(names)}): give "
+            "the names of its own classes, in its order"
         )
-    modality: Modality = "flow" if settings.in_channels == 2 else "rgb"
-    clips = entry.clips if entry else ClipSettings(settings.clip_len or 16, modality=modality)
-    training = {"data": entry.trained_on, "frames per second": entry.fps} if entry else {}
-    accuracy = dict(entry.accuracy) if entry else {}
-    return weights, Card(settings, clips, tuple(names), training, accuracy)
-
-
-def _usual_bn_eps(grammar: str, settings: NetworkSettings) -> float:
-    """Return the epsilon of the code that writes such files; IG-65M's follow the paper's rule."""
-    papers_rule = settings.name == "r2plus1d" and settings.midplane_rule == "conv"
-    released = grammar == "Caffe2" or (grammar == "torchvision" and papers_rule)
-    return 1e-3 if released else 1e-5
+    return tuple(names)
 
 
 def _locate(path_or_name: str | Path) -> tuple[Path, Published | None]:

@@ -1,5 +1,6 @@
 """Checkpoints: what is written comes back, a replaced head is reported, bad files are refused."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -53,6 +54,16 @@ def test_the_head_is_kept_for_the_same_classes_only(saved):
     assert "replaced by a new one" in str(report)
     assert other.fc.weight.shape[0] == 2
     assert torch.equal(other.stem[0].weight, net.stem[0].weight)
+
+
+@pytest.mark.parametrize(("name", "other"), [("bn_eps", 1e-5), ("pool1", "space")])
+def test_a_setting_that_the_card_tells_otherwise_is_refused(saved, name, other):
+    net, path = saved
+    checkpoints.load(path, **{name: getattr(net.settings, name)})
+    wanted = dataclasses.replace(net.settings, **{name: other})
+    for options in ({name: other}, {"network": wanted}):
+        with pytest.raises(CheckpointError, match=rf"tells {name} .*, not {other}: give that, or none"):
+            checkpoints.load(path, **options)
 
 
 def test_a_card_must_describe_the_network(saved, tmp_path):

@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -172,9 +173,67 @@ def test_kenshohara_names(tmp_path, name, depth):
     net, report = checkpoints.load(path)
     assert net.settings == original.settings
     assert report.grammar == "kenshohara"
+    # Its mean.py's for Kinetics, which its main.py takes unless it is told otherwise.
+    assert report.card.clips.mean == (0.4345, 0.4051, 0.3775)
+    assert report.card.clips.std == (0.2768, 0.2713, 0.2737)
+    assert str(report).endswith(
+        "assumed bn_eps 1e-05, pool1 space-time, mean 0.4345 0.4051 0.3775, std 0.2768 0.2713 0.2737"
+    )
     clips = torch.randn(1, 3, 16, 48, 48)
     with torch.no_grad():
         torch.testing.assert_close(net(clips), original(clips))
+
+
+def test_what_no_file_tells_is_named_in_the_report_unless_it_is_given(tmp_path, weights_folder):
+    _, path = small(tmp_path, classes=3)
+    _, report = checkpoints.load(path)
+    assert report.card.clips.mean == (0.43216, 0.394666, 0.37645)
+    assert report.assumed == {
+        "bn_eps": 1e-3,
+        "pool1": "none",
+        "mean": report.card.clips.mean,
+        "std": report.card.clips.std,
+    }
+    assert "assumed bn_eps 0.001, pool1 none, mean 0.4322 0.3947" in str(report)
+    net, report = checkpoints.load(path, bn_eps=1e-4, pool1="space")
+    assert (net.settings.bn_eps, net.settings.pool1) == (1e-4, "space")
+    assert set(report.assumed) == {"mean", "std"}
+    wanted = replace(net.settings, bn_eps=1e-2)
+    net, report = checkpoints.load(path, network=wanted)
+    assert net.settings == report.card.network == wanted
+    assert set(report.assumed) == {"mean", "std"}
+    net, report = checkpoints.load(path, network=wanted, bn_eps=1e-4)
+    assert net.settings == report.card.network == replace(wanted, bn_eps=1e-4)
+    # Of a published file the table tells it, of this project's own the card.
+    entry = checkpoints.published()["torchvision/mc3_18"]
+    torch.save(build_network("mc3", 18, width=4).state_dict(), weights_folder / entry.file)
+    for known in (entry.name, "r2plus1d_10_figures"):
+        report = checkpoints.load(known)[1]
+        assert report.assumed == {}
+        assert "assumed" not in str(report)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "bn_eps"),
+    [
+        ("r3d", 8, 1e-3),  # torchvision's code builds 64 channels only
+        ("mc3", 16, 1e-3),
+        ("rmc3", 64, 1e-3),  # nor a conv1 of one frame
+        ("fr2d", 64, 1e-3),
+        ("r2d", 64, 1e-3),
+        ("r2plus1d", 8, 1e-3),
+        ("r3d", 64, 1e-5),  # this looks exactly as torchvision's
+        ("mc3", 64, 1e-5),
+    ],
+)
+def test_a_state_dict_that_torchvision_cannot_have_written_has_this_projects_bn_eps(
+    tmp_path, name, width, bn_eps
+):
+    original = build_network(name, 10, num_classes=2, width=width, clip_len=8)
+    torch.save(original.state_dict(), tmp_path / "net.pth")
+    net, report = checkpoints.load(tmp_path / "net.pth")
+    assert net.settings.bn_eps == report.assumed["bn_eps"] == bn_eps
+    assert f"bn_eps {bn_eps}" in str(report)
 
 
 # Heads -------------------------------------------------------------------------------------------
