@@ -152,7 +152,8 @@ def load(
         classes: the classes that the network is wanted for; None takes the file's own. The head is
             kept only if they are the same names in the same order.
         replace_head: allows a new head, randomly initialised, where the classes differ.
-        file_classes: names of the file's classes, in order, where the file does not tell them.
+        file_classes: names of the file's classes, in order, as many as it has. They take the place of
+            those that its card tells, if it has one.
         bn_eps: epsilon of the batch norms, which no foreign file tells; None takes the value of the
             code that wrote such files: 1e-5 for kenshohara and what torchvision can have written, 1e-3
             for Caffe2, VMZ, IG-65M and the rest. A card tells it, and no other is taken then.
@@ -212,7 +213,8 @@ def convert(
     Args:
         source: a file or a name.
         target: a .safetensors file.
-        file_classes: names of the file's classes where it does not tell them.
+        file_classes: names of the source's classes, in order, for the target's card; None keeps those
+            that the source tells.
 
     Raises:
         CheckpointError: if the source does not load or has another number of classes, or the target is
@@ -253,6 +255,8 @@ def _read(
                     raise CheckpointError(
                         f"{path} has a card that tells {name} {told}, not {wanted}: give that, or none"
                     )
+            if file_classes is not None:
+                card = replace(card, classes=_checked(path, file_classes, len(card.classes)))
             return NamedWeights(tensors, {}, (), "r21d"), card, {}
     rename: Callable[[], NamedWeights]
     if kind == "caffe2":
@@ -270,7 +274,7 @@ def _read(
     if of_entry and of_entry != (settings.num_classes, settings.in_channels):
         entry = None  # another file of that name, such as a finetuned one
     num_classes = 0 if weights.headless else settings.num_classes
-    if file_classes and num_classes:
+    if file_classes is not None:
         names = _checked(path, file_classes, num_classes)
     else:
         names = ((entry and entry.class_names()) or unnamed(num_classes)) if num_classes else ()
@@ -285,6 +289,8 @@ def _read(
 
 def _checked(path: Path, names: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
     """Return given names of a file's classes; refuse another number of them than it has classes."""
+    if not num_classes:
+        raise CheckpointError(f"{path} has no last layer, so no classes to name: leave their names out")
     if len(names) != num_classes:
         raise CheckpointError(
             f"{path} has {num_classes} classes, and {len(names)} names were given ({few(names)}): give "

@@ -6,7 +6,6 @@ clips at hand need. So an hour of video takes no more memory than a minute.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -69,19 +68,14 @@ class Recognizer:
             raise SettingsError(f"batch_size must be from 1 to {MOST_CLIPS}, got {batch_size}")
         self.device = _device(device)
         self.batch_size = batch_size
-        network, report = checkpoints.load(FIGURES if checkpoint == "figures" else checkpoint)
-        card = report.card
-        if classes is not None:
-            if len(classes) != len(card.classes):
-                raise CheckpointError(
-                    f"{report.source} has {len(card.classes)} classes, and {len(classes)} names were "
-                    "given: give the names of its own classes, in its order"
-                )
-            card = replace(card, classes=tuple(classes))
+        network, report = checkpoints.load(
+            FIGURES if checkpoint == "figures" else checkpoint,
+            file_classes=None if classes is None else tuple(classes),
+        )
         self.network: nn.Module = network.to(self.device)
         self._fast = optimized(network, engine="auto")
-        self.card, self.source = card, report.source
-        self.classes, self.clips = card.classes, card.clips
+        self.card, self.source = report.card, report.source
+        self.classes, self.clips = self.card.classes, self.card.clips
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> "Recognizer":

@@ -14,6 +14,7 @@ from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.errors import CheckpointError
 from r21d_lib.files import sha256
 from r21d_lib.models.networks import build_network
+from r21d_lib.prediction.recognizer import Recognizer
 
 CLASSES = ("jump", "run", "walk")
 
@@ -54,6 +55,26 @@ def test_the_head_is_kept_for_the_same_classes_only(saved):
     assert "replaced by a new one" in str(report)
     assert other.fc.weight.shape[0] == 2
     assert torch.equal(other.stem[0].weight, net.stem[0].weight)
+
+
+def test_names_that_are_given_take_the_place_of_the_cards(saved, tmp_path):
+    net, path = saved
+    names, target = ("spring", "sprint", "stroll"), tmp_path / "renamed.safetensors"
+    assert checkpoints.load(path, file_classes=names)[1].card.classes == names
+    kept, report = checkpoints.load(path, classes=names, file_classes=names)
+    assert report.head == "kept"
+    assert torch.equal(kept.fc.weight, net.fc.weight)
+    checkpoints.convert(path, target, file_classes=names)
+    card = checkpoints.read_card(target)
+    assert card.classes == names == Recognizer(path, classes=names, device="cpu").classes
+    assert card.accuracy == {"video@1": 0.5}
+    for load in (
+        lambda two: checkpoints.load(path, file_classes=two),
+        lambda two: checkpoints.convert(path, target, file_classes=two),
+        lambda two: Recognizer(path, classes=two),
+    ):
+        with pytest.raises(CheckpointError, match=r"has 3 classes, and 2 names were given \(a, b\)"):
+            load(("a", "b"))
 
 
 @pytest.mark.parametrize(("name", "other"), [("bn_eps", 1e-5), ("pool1", "space")])

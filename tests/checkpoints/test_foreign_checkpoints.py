@@ -534,6 +534,8 @@ def test_a_backbone_takes_a_new_head_and_is_refused_without_one(tmp_path, head):
     if head == "none":
         with pytest.raises(CheckpointError, match="has no last layer: it is a backbone"):
             checkpoints.load(file)
+        with pytest.raises(CheckpointError, match="no classes to name: leave their names out"):
+            checkpoints.load(file, classes=("a", "b"), replace_head=True, file_classes=("c", "d"))
     else:
         with torch.no_grad():
             torch.testing.assert_close(checkpoints.load(file)[0](clip), want)
