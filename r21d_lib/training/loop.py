@@ -32,7 +32,7 @@ from r21d_lib.models.networks import VideoResNet
 from r21d_lib.training import trackers
 from r21d_lib.training.hardware import check_shared_memory, place, start_accelerator
 from r21d_lib.training.prefetch import ahead
-from r21d_lib.training.progress import Progress, Step
+from r21d_lib.training.progress import Progress, Step, check_processes
 from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.run_folder import RunFolder
 from r21d_lib.training.settings import GROUPS_BY_DEPTH, TrainingDiverged, make_optimizer
@@ -100,8 +100,9 @@ def train(
         validation_accuracy. Accuracies are fractions of clips.
 
     Raises:
-        SettingsError: if `run` holds a run of another recipe or is being trained in by another
-            process, the classes do not fit, or a tracker is not there.
+        SettingsError: if `run` holds a run of another recipe, one that another number of processes
+            began, or is being trained in by another process; the classes do not fit, or a tracker is
+            not there.
         TrainingDiverged: at the first loss or gradient that is not finite.
         UnwritableError: if the folder cannot be written; the last good checkpoint stays readable.
     """
@@ -159,9 +160,11 @@ def _train(
     with accelerator.main_process_first():
         fresh = not resume and accelerator.is_main_process
         folder.begin(recipe, network, train_videos.videos, fresh=fresh)
+    state = folder.read_state()
+    check_processes(state, accelerator.num_processes, settings, folder.path)
     trackers.start(accelerator, recipe)
     loop = Loop(accelerator, network, train_videos, recipe)
-    done = Progress.resumed(folder.read_state(), accelerator, network, loop.optimizer)
+    done = Progress.resumed(state, accelerator, network, loop.optimizer)
 
     epochs = range(len(done.history), settings.epochs)
     bar = tqdm(

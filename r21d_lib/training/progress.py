@@ -1,12 +1,15 @@
 """How far a training has come: what a step gave, the sums of an epoch, and the state to resume from."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from r21d_lib.errors import SettingsError
 from r21d_lib.models.networks import VideoResNet
+from r21d_lib.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -84,6 +87,7 @@ class Progress:
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
+            "processes": accelerator.num_processes,  # a step's clips, and so an epoch's steps, follow
             "history": self.history,
             "step": self.step,
             "sums": self.sums,
@@ -110,3 +114,37 @@ class Progress:
             if accelerator.is_main_process:  # the others' counts are added at the epoch's end
                 progress.confusion = state["confusion"].to(accelerator.device)
         return progress
+
+
+def check_processes(
+    state: Mapping[str, Any] | None, processes: int, settings: TrainingSettings, run: Path
+) -> None:
+    """Refuse to go on with a run that another number of processes began.
+
+    Its steps would have other clips: some of an epoch twice, or never, and a rate for another batch.
+
+    Args:
+        state: from `RunFolder.read_state`. One of an older version says nothing of processes, and goes
+            on; so does a finished run, which has no step to take.
+        processes: that train now.
+        settings: that the run follows.
+        run: its folder.
+
+    Raises:
+        SettingsError: if it was another number.
+    """
+    if state is None or len(state["history"]) >= settings.epochs:
+        return
+    begun = state.get("processes", processes)
+    if begun == processes:
+        return
+    batches, left = divmod(begun * settings.accumulate, processes)
+    same = "" if left else f", with accumulate={batches} for as many clips a step"
+    raise SettingsError(
+        f"{run} holds a run begun with {_count(begun)}, whose steps would have other clips with "
+        f"{processes}: go on with {_count(begun)}, or start anew (--fresh, resume=False){same}"
+    )
+
+
+def _count(processes: int) -> str:
+    return f"{processes} process" + ("" if processes == 1 else "es")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -19,8 +20,9 @@ from r21d_lib.models.networks import build_network
 from r21d_lib.plots import tensorboard
 from r21d_lib.training import TrainingDiverged, TrainingSettings, hardware, loop, recipes, train
 from r21d_lib.training.budget import measure_speed
-from r21d_lib.training.progress import Progress
+from r21d_lib.training.progress import Progress, check_processes
 from r21d_lib.training.run import train_recipe
+from r21d_lib.training.run_folder import RunFolder
 from r21d_lib.training.settings import make_optimizer
 
 CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
@@ -331,3 +333,50 @@ def test_workers_that_cannot_hand_over_their_clips_are_refused(monkeypatch):
     hardware.check_shared_memory(1, 10_000)
     with pytest.raises(SettingsError, match="give workers=0, or start the container with more"):
         hardware.check_shared_memory(2, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("begun", "accumulate", "ways_out"),
+    [
+        (4, 1, r"go on with 4 processes, or start anew .*, with accumulate=4 for"),
+        (3, 2, r"go on with 3 processes, or start anew .*, with accumulate=6 for"),
+    ],
+)
+def test_a_run_goes_on_with_as_many_processes_as_began_it(
+    videos, tmp_path, monkeypatch, begun, accumulate, ways_out
+):
+    """Within an epoch or between two, for the steps would have other clips."""
+    settings = dataclasses.replace(SETTINGS, batch_size=2, accumulate=accumulate)
+    folder, add = RunFolder(tmp_path), Progress.add
+    for broken in [(1, 0), (0, 1)]:  # the epoch and the step in which it stops
+
+        def stop(progressed, step, broken=broken):
+            if (len(progressed.history), progressed.step) == broken:
+                raise KeyboardInterrupt
+            add(progressed, step)
+
+        monkeypatch.setattr(Progress, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(network(), videos, tmp_path, settings, resume=False, save_seconds=0.0)
+        monkeypatch.undo()
+        state = folder.read_state()
+        assert (len(state["history"]), state["step"], state["processes"]) == (*broken, 1)
+        folder.write_state({**state, "processes": begun})
+        with pytest.raises(SettingsError, match=rf"begun with {begun} processes.* with 1: {ways_out}"):
+            run(network(), videos, tmp_path, settings)
+        assert folder.read_state()["step"] == state["step"], "the refusal changed the run"
+    del state["processes"]  # as an older version wrote it
+    folder.write_state(state)
+    assert len(run(network(), videos, tmp_path, settings)) == settings.epochs
+    folder.write_state({**folder.read_state(), "processes": begun})  # but no step is left to take
+    assert len(run(network(), videos, tmp_path, settings)) == settings.epochs
+
+
+def test_one_process_more_than_began_a_run_is_told_what_would_fit():
+    state = {"history": [], "processes": 1}
+    with pytest.raises(
+        SettingsError, match=r"begun with 1 process, .* go on with 1 process, .*False\)$"
+    ):
+        check_processes(state, 2, TrainingSettings(), Path("run"))
+    with pytest.raises(SettingsError, match=r"with accumulate=2 for as many clips a step$"):
+        check_processes(state, 2, TrainingSettings(accumulate=4), Path("run"))
