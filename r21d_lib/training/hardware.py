@@ -45,6 +45,8 @@ def start_accelerator(
 ) -> "Accelerator":
     """Start Accelerate with the precision that this machine can train in.
 
+    Each training of a process has its own; an older `Accelerator` is not to be used afterwards.
+
     Args:
         settings: say the precision, and the batches of a step.
         run: the folder for TensorBoard's events; None writes none.
@@ -54,6 +56,7 @@ def start_accelerator(
         SettingsError: if the precision is not safe here, or a tracker is not known or installed.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, is_initialized
 
     device, precision = this_process().device, settings.mixed_precision
     if precision in ("bf16", "fp16") and device.type == "cpu":
@@ -63,6 +66,11 @@ def start_accelerator(
     if precision == "auto":
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         precision = "bf16" if bf16 else "no"
+    if is_initialized() and AcceleratorState().mixed_precision != precision:
+        # It is the process's, and Accelerate refuses another one. What is forgotten here is the
+        # precision alone: devices and the other processes are known to PartialState, which stays, and
+        # a training that has ended asks for neither.
+        AcceleratorState._reset_state()
     return Accelerator(
         mixed_precision=precision,
         gradient_accumulation_steps=settings.accumulate,
