@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _SAVE_SECONDS = 600.0  # of an epoch that lasts longer, so much is lost at most
+_ACCELERATES = ("forward", "_original_forward", "_is_accelerate_prepared")  # put on what it prepares
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def train(
     folder = RunFolder(run)
     accelerator = start_accelerator(recipe.training, folder.path, log_with=log_with)
     alone = only_writer(folder.path) if accelerator.is_main_process else nullcontext()
-    with writing(folder.path), alone, enough_for_norms(recipe.training.batch_size):
+    fitting = enough_for_norms(recipe.training.batch_size)
+    with writing(folder.path), alone, fitting, given_back(network):
         return _train(
             accelerator,
             folder,
@@ -140,6 +142,24 @@ def enough_for_norms(batch_size: int) -> Iterator[None]:
             f"batch_size={batch_size} leaves the norms of the last layers a single value a channel: "
             "give more clips a batch, longer clips, or a larger crop"
         ) from error
+
+
+@contextmanager
+def given_back(network: VideoResNet) -> Iterator[None]:
+    """Leave a network without what only its training needs, however that ends.
+
+    Accelerate gives it a forward of its own, which would compute in the training's precision ever
+    after, and a mark by which the next training would not prepare it for another precision.
+    """
+    own = vars(network)
+    before = {name: own[name] for name in _ACCELERATES if name in own}
+    try:
+        yield
+    finally:
+        for name in _ACCELERATES:
+            own.pop(name, None)
+        own.update(before)
+        network.requires_grad_(True)  # what was not trained here may be elsewhere
 
 
 def _train(
@@ -209,7 +229,6 @@ def _train(
                 classes, clips = train_videos.videos.classes, recipe.clips
                 on_epoch(EpochReport(epoch + 1, classes, confusion, step.inputs, clips, scores, writer))
     bar.close()
-    network.requires_grad_(True)  # what was not trained here may be elsewhere
     accelerator.end_training()
     return pd.DataFrame(done.history)
 
