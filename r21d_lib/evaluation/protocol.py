@@ -40,7 +40,8 @@ def score_videos(
 ) -> Scores:
     """Score every listed video once, whatever the number of processes.
 
-    The default is the paper's protocol (section 4.1): ten uniformly spaced, centre-cropped clips.
+    The default is the paper's protocol (section 4.1): ten uniformly spaced, centre-cropped clips. A
+    launcher's processes share the videos and get all scores, so each of them has to call this.
 
     Args:
         network: its num_classes must be the list's; its `fast.optimized` copy scores, on the
@@ -126,16 +127,20 @@ def score_once(
 ) -> Scores:
     """Score the videos and keep the scores in `file`; read them from there if nothing has changed.
 
-    Arguments as for `score_videos`. Other weights, videos or views are scored anew.
+    Arguments as for `score_videos`. Other weights, videos or views are scored anew. Of several
+    processes the first alone reads and writes the file, and the others wait until it has.
     """
     file, origin = Path(file), _origin(network, videos, clips, num_clips)
-    if file.is_file():
-        kept = Scores.load(file)
-        if kept.origin == origin:
-            return replace(kept, groups=videos.videos.groups)
+    first = _place()[0] == 0
+    kept = Scores.load(file) if first and file.is_file() else None
+    kept = _from_first(kept if kept is not None and kept.origin == origin else None)
+    if kept is not None:
+        return replace(kept, groups=videos.videos.groups)
     scores = score_videos(network, videos, clips, num_clips=num_clips, progress=progress)
     scores = replace(scores, origin=origin)
-    scores.save(file)
+    if first:
+        scores.save(file)
+    _from_first(None)  # comes when the file is there
     return scores
 
 
@@ -183,6 +188,15 @@ def _place() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def _from_first(found: Scores | None) -> Scores | None:
+    """Return what the first process found."""
+    if _place()[1] == 1:
+        return found
+    box = [found]
+    torch.distributed.broadcast_object_list(box)
+    return box[0]
 
 
 def _from_all(of_video: dict[int, np.ndarray]) -> list[dict[int, np.ndarray]]:

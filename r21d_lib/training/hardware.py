@@ -4,11 +4,13 @@ The order and the kept memory change nothing that is computed, except for the la
 are taken in another order.
 """
 
+import atexit
 import ctypes
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,24 @@ def this_process() -> "PartialState":
     launched = "LOCAL_RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     on_cpu = launched and not torch.accelerator.is_available()
     return PartialState(cpu=True) if on_cpu else PartialState()
+
+
+@contextmanager
+def among_processes() -> Iterator[None]:
+    """Work with a launcher's other processes, and let this one leave them in order when it ends.
+
+    Until then they stay together, for another training or for scoring. A process that fails leaves
+    without a word: in an orderly end it could wait for sums that the others never send.
+    """
+    atexit.unregister(_leave_the_others)
+    this_process()
+    yield
+    atexit.register(_leave_the_others)
+
+
+def _leave_the_others() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def start_accelerator(

@@ -30,7 +30,12 @@ from r21d_lib.evaluation.scores import Scores, clip_accuracy
 from r21d_lib.files import only_writer, writing
 from r21d_lib.models.networks import VideoResNet
 from r21d_lib.training import trackers
-from r21d_lib.training.hardware import check_shared_memory, place, start_accelerator
+from r21d_lib.training.hardware import (
+    among_processes,
+    check_shared_memory,
+    place,
+    start_accelerator,
+)
 from r21d_lib.training.prefetch import ahead
 from r21d_lib.training.progress import Progress, Step, check_processes
 from r21d_lib.training.recipes import Recipe
@@ -111,7 +116,7 @@ def train(
     accelerator = start_accelerator(recipe.training, folder.path, log_with=log_with)
     alone = only_writer(folder.path) if accelerator.is_main_process else nullcontext()
     fitting = enough_for_norms(recipe.training.batch_size)
-    with writing(folder.path), alone, fitting, given_back(network):
+    with among_processes(), writing(folder.path), alone, fitting, given_back(network):
         return _train(
             accelerator,
             folder,
@@ -229,7 +234,8 @@ def _train(
                 classes, clips = train_videos.videos.classes, recipe.clips
                 on_epoch(EpochReport(epoch + 1, classes, confusion, step.inputs, clips, scores, writer))
     bar.close()
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # Accelerate's end_training would part the processes, too
+        tracker.finish()
     return pd.DataFrame(done.history)
 
 

@@ -1,4 +1,4 @@
-"""One process of the test of several: trains, scores, and writes down what it saw."""
+"""One process of the test of several: trains, scores, trains again, and writes down what it saw."""
 
 import dataclasses
 import json
@@ -10,9 +10,12 @@ from accelerate import PartialState
 from r21d_lib.data.cache import prepare
 from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.lists import VideoList
-from r21d_lib.evaluation.protocol import score_videos
+from r21d_lib.data.sampling import TestClips
+from r21d_lib.evaluation.protocol import score_once, score_videos
+from r21d_lib.evaluation.scores import Scores
 from r21d_lib.models.networks import build_network
 from r21d_lib.training import TrainingSettings, recipes, train
+from r21d_lib.training.run_folder import RunFolder
 
 CLIPS = ClipSettings(clip_len=4, stride=2, resize=(24, 32), crop=24)
 
@@ -36,9 +39,28 @@ def main(folder: Path, accumulate: int) -> None:
     run = folder / f"run_{state.num_processes}"
     recipe = dataclasses.replace(recipes.read("small_scratch"), clips=CLIPS, training=settings)
     history = train(network, prepared, recipe, run, validation=prepared, progress=False)
+    read, read_clips = [], TestClips.__getitem__
+    TestClips.__getitem__ = lambda self, video: read.append(video) or read_clips(self, video)
     scores = score_videos(network, prepared, CLIPS, num_clips=3, progress=False)
+    own = sorted(read)
+    written, save = [], Scores.save
+    Scores.save = lambda self, path: written.append(path) or save(self, path)
+    once = [
+        score_once(run / "scores.npz", network, prepared, CLIPS, num_clips=3, progress=False)
+        for _ in range(2)
+    ]
+    once_read = len(read) - len(own)
+    with state.main_process_first():
+        second = dataclasses.replace(recipe, training=dataclasses.replace(settings, seed=1))
+    again = train(network, prepared, second, folder / f"{run.name}_again", progress=False)
     result = {
+        "scored": own,
+        "scored_once": once_read,
+        "written": len(written),
+        "once_is_the_same": all((o.probabilities == scores.probabilities).all() for o in once),
+        "second_losses": again["loss"].tolist(),
         "processes": state.num_processes,
+        "state_of": RunFolder(run).read_state()["processes"],
         "history": history.drop(columns="seconds").to_dict("list"),
         "names": scores.names,
         "probabilities": scores.probabilities.tolist(),

@@ -22,6 +22,7 @@ def launch(folder, processes, accumulate):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "process group" not in done.stderr, done.stderr  # they were not parted, or not in order
     files = [folder / f"world{processes}_rank{rank}.json" for rank in range(processes)]
     return [json.loads(file.read_text()) for file in files]
 
@@ -61,6 +62,24 @@ def test_two_processes_score_every_video_once(results):
         # Batch-norm statistics are the first process's, so the networks differ a little.
         assert probabilities.shape == np.array(alone["probabilities"]).shape
     assert pair[0]["probabilities"] == pair[1]["probabilities"]
+
+
+def test_after_a_training_two_processes_still_share_their_videos(results):
+    """They were parted by the end of a training, so that each scored all videos."""
+    (alone,), pair = results
+    assert alone["scored"] == list(range(7))
+    assert [rank["scored"] for rank in pair] == [[0, 2, 4, 6], [1, 3, 5]]
+    # The second time the scores were in their file.
+    assert [rank["scored_once"] for rank in (alone, *pair)] == [7, 4, 3]
+    assert [rank["written"] for rank in (alone, *pair)] == [1, 1, 0]
+    assert all(rank["once_is_the_same"] for rank in (alone, *pair))
+
+
+def test_two_processes_train_twice(results):
+    (alone,), pair = results
+    assert pair[0]["second_losses"] == pair[1]["second_losses"]
+    assert pair[0]["second_losses"] == pytest.approx(alone["second_losses"], abs=1e-3)
+    assert [rank["state_of"] for rank in (alone, *pair)] == [1, 2, 2]
 
 
 @pytest.mark.thorough

@@ -69,6 +69,19 @@ def test_a_network_computes_in_float32_again_after_a_training_in_less(videos, tm
     assert logits_are_float32s(net)
 
 
+def test_only_where_nothing_failed_a_process_parts_from_the_others_in_order(monkeypatch):
+    at_exit = []
+    fake = SimpleNamespace(register=at_exit.append, unregister=lambda _: at_exit.clear())
+    monkeypatch.setattr(hardware, "atexit", fake)
+    for _ in range(2):
+        with hardware.among_processes():
+            assert at_exit == []
+        assert len(at_exit) == 1
+    with pytest.raises(RuntimeError), hardware.among_processes():
+        raise RuntimeError
+    assert at_exit == []
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_network_is_given_back_whole_where_its_training_breaks_off(
     videos, tmp_path, any_precision, monkeypatch, error
