@@ -132,6 +132,7 @@ def evaluate(
     import pandas as pd
 
     from r21d_lib import evaluation
+    from r21d_lib.training.hardware import this_process
     from r21d_lib.training.run import evaluate
 
     for file, suffix in ((scores, ".npz"), (csv_file, ".csv")):
@@ -161,6 +162,8 @@ def evaluate(
         )
         for run in runs
     ]
+    if not this_process().is_main_process:
+        return
     for one in done:
         say(f"split {one.split}, {len(one.scores.names):,} videos; every score is in {one.file}")
         for key, value in evaluation.summary(one.scores).items():
@@ -182,11 +185,14 @@ def evaluate(
 def _average(runs: list[str], split: int | None, to: Path | None) -> None:
     """Print what two runs reach alone and together, and what each class gains."""
     from r21d_lib import evaluation
+    from r21d_lib.training.hardware import this_process
     from r21d_lib.training.run import kept_scores
 
     if len(runs) != 2:
         raise SettingsError(f"--average takes two runs, not {len(runs)}: give RGB's and flow's")
     first, second = (kept_scores(run, split) for run in runs)
+    if not this_process().is_main_process:
+        return
     both = evaluation.average(first, second)
     for name, scores in (*zip(runs, (first, second), strict=True), ("average", both)):
         low, high, groups = evaluation.video_interval(scores)

@@ -24,7 +24,7 @@ from r21d_lib.files import BUILD, fitting, whole_file
 from r21d_lib.models.networks import VideoResNet
 from r21d_lib.training import recipes
 from r21d_lib.training.budget import SCHEDULE, fit_minutes
-from r21d_lib.training.hardware import this_process
+from r21d_lib.training.hardware import among_processes, this_process
 from r21d_lib.training.loop import EpochReport, train
 from r21d_lib.training.recipes import Recipe
 from r21d_lib.training.run_folder import RunFolder
@@ -277,6 +277,7 @@ class Evaluated:
     file: Path
 
 
+@among_processes()
 def evaluate(
     run_or_checkpoint: str,
     *,
@@ -287,7 +288,7 @@ def evaluate(
     dense_step: int | None = None,
     scores: Path | None = None,
 ) -> Evaluated:
-    """Score a run or a checkpoint on the test list of its split.
+    """Score a run or a checkpoint on the test list of its split; a launcher's processes share it.
 
     Args:
         run_or_checkpoint: a run's folder or name, or a weight file or name of weights (also hf://...).
@@ -355,7 +356,8 @@ def evaluate(
         crops=crops,
         dense_step=dense_step,
     )
-    result.save(file)
+    if this_process().is_main_process:
+        result.save(file)
     return Evaluated(recipe.split, result, file)
 
 

@@ -10,6 +10,21 @@ import pytest
 
 WORKER = Path(__file__).with_name("scale_worker.py")
 
+# The command line, in which each process names the videos that it reads clips of.
+SPY = """
+from r21d_lib.cli.main import main
+from r21d_lib.data.sampling import TestClips
+
+read = TestClips.__getitem__
+
+def spied(self, video):
+    print(f"read {video}\\n", end="", flush=True)
+    return read(self, video)
+
+TestClips.__getitem__ = spied
+main()
+"""
+
 
 def launch(folder, processes, accumulate):
     """Run the worker as users do: through torchrun, on CPU, over gloo."""
@@ -103,3 +118,12 @@ def test_the_command_as_it_is_printed_trains_under_a_launcher(launcher, build, t
     rows = (run / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + epochs  # both processes were told the same number, or they would wait
     assert f"{epochs * steps}/{epochs * steps} " in done.stderr
+    spy = build / "evaluate.py"
+    spy.write_text(SPY)
+    command = [sys.executable, "-m", *start, str(spy), "evaluate", run.name, "--clips", "3"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    for once in ("read 0", "read 1", "split 1, 2 videos;", "video@1 "):  # shared, and said by one
+        found = [line for line in shown.stdout.splitlines() if line.startswith(once)]
+        assert len(found) == 1, shown.stdout
+    assert "process group" not in done.stderr + shown.stderr
