@@ -106,9 +106,7 @@ class PreparedVideos:
         path = store_of(self.folder, name)
         entry = frame_store.find(path, name)
         if entry.source != tuple(self.decoded_from[index].tolist()):
-            raise DatasetError(
-                f"{name} was changed and decoded again since its list was opened: start again"
-            )
+            raise frame_store.changed(name)
         return path, entry
 
 

@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -124,6 +124,7 @@ class StoredVideo:
 class Entry:
     """Where a video is in a store, its form, and the time [ns] and size [bytes] of its source."""
 
+    name: str
     id: int
     frames: int
     height: int
@@ -135,6 +136,10 @@ class Entry:
     def channels(self) -> int:
         """Of a frame: 3 of RGB, 2 of flow."""
         return 2 if self.quality == FLOW else 3
+
+
+class _FramesMissingError(DatasetError):
+    """Frames are not where they were found: damaged, unless the video was written again meanwhile."""
 
 
 def encode(frames: torch.Tensor, quality: int) -> list[bytes]:
@@ -158,7 +163,8 @@ def encode(frames: torch.Tensor, quality: int) -> list[bytes]:
 def write(path: Path, videos: Sequence[StoredVideo]) -> None:
     """Add videos to a store, made where missing; those that it holds under the same name are replaced.
 
-    Each call is one transaction: after a kill the file is as it was before.
+    One that it holds in the same form and of the same source stays: another process decoded it, too,
+    and may read it now. Each call is one transaction: after a kill the file is as it was before.
 
     Raises:
         DatasetError: if it cannot be written.
@@ -167,16 +173,20 @@ def write(path: Path, videos: Sequence[StoredVideo]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(_connect(path, "rwc")) as store, store:
             for video in videos:
-                _delete(store, video.name)
                 row = (
                     *(video.name, len(video.frames), video.height, video.width, video.quality),
                     *(video.source_mtime_ns, video.source_bytes),
                 )
-                cursor = store.execute(
-                    f"insert into videos ({_COLUMNS}, crc) values (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*row, _crc(row)),
+                if _holds(store, row):
+                    continue
+                # Found before the old one is deleted, whose id a reader may still have in hand.
+                (number,) = store.execute("select coalesce(max(id), 0) + 1 from videos").fetchone()
+                _delete(store, video.name)
+                store.execute(
+                    f"insert into videos (id, {_COLUMNS}, crc) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (number, *row, _crc(row)),
                 )
-                first = (cursor.lastrowid or 0) << _FRAME_BITS
+                first = number << _FRAME_BITS
                 store.executemany(
                     "insert into frames values (?, ?, ?)",
                     ((first + n, zlib.crc32(data), data) for n, data in enumerate(video.frames)),
@@ -190,6 +200,12 @@ def write(path: Path, videos: Sequence[StoredVideo]) -> None:
             f"{path} cannot be written ({error}): free space or choose another folder; "
             "what it held before is whole"
         ) from error
+
+
+def _holds(store: sqlite3.Connection, row: Sequence[object]) -> bool:
+    """Tell whether a video is there just so."""
+    found = store.execute(f"select {_COLUMNS}, crc from videos where name = ?", row[:1]).fetchone()
+    return bool(found == (*row, _crc(row)))
 
 
 def _delete(store: sqlite3.Connection, name: str) -> None:
@@ -237,7 +253,7 @@ def find(path: Path, name: str) -> Entry:
     if _crc(row) != crc:
         raise _damaged(path, f"the entry of {name}")
     _, frames, height, width, quality, *source = row
-    return Entry(number, frames, height, width, quality, (source[0], source[1]))
+    return Entry(name, number, frames, height, width, quality, (source[0], source[1]))
 
 
 def read(path: Path, entry: Entry, numbers: np.ndarray) -> torch.Tensor:
@@ -247,8 +263,27 @@ def read(path: Path, entry: Entry, numbers: np.ndarray) -> torch.Tensor:
         (len(numbers), H, W, C) uint8, C 3 or, of flow, 2.
 
     Raises:
-        DatasetError: if a frame is not there or not as it was written.
+        DatasetError: if a frame is not there or not as it was written, or the video was changed and
+            decoded again since it was found.
     """
+    try:
+        return _read(path, entry, numbers)
+    except _FramesMissingError:
+        now = find(path, entry.name)
+        if now.id == entry.id:
+            raise
+    # Another process wrote it again since it was found.
+    if replace(now, id=entry.id) != entry:
+        raise changed(entry.name)
+    return read(path, now, numbers)
+
+
+def changed(name: str) -> DatasetError:
+    """Return the error of a video that is no longer the one that was asked for."""
+    return DatasetError(f"{name} was changed and decoded again since its list was opened: start again")
+
+
+def _read(path: Path, entry: Entry, numbers: np.ndarray) -> torch.Tensor:
     frames = np.empty((len(numbers), entry.height, entry.width, entry.channels), np.uint8)
     rows = _rows(path, entry, numbers)
     for target, number, (found, crc, data) in zip(frames, numbers.tolist(), rows, strict=True):
@@ -294,7 +329,8 @@ def _rows(path: Path, entry: Entry, numbers: np.ndarray) -> Iterator[tuple[int, 
                 found += 1
                 yield key - first, crc, data
             if found != len(run):
-                raise _damaged(path, f"{len(run) - found} frames are missing")
+                missing = _damaged(path, f"{len(run) - found} frames are missing")
+                raise _FramesMissingError(str(missing))
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
 
