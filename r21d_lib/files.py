@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 import zipfile
@@ -129,29 +130,48 @@ def clear_partials(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def only_writer(folder: str | Path) -> Iterator[None]:
+def only_writer(folder: str | Path, *, wait: bool = False) -> Iterator[bool]:
     """Keep other processes of this machine, that ask likewise, from writing into a folder meanwhile.
 
     The lock is a file in the system's temporary folder, so nothing is left beside `folder`; when its
     process ends in any way, it is free.
 
+    Args:
+        folder: whether it is there or not.
+        wait: lets another one that writes there for more than a few seconds end, and says so in a line.
+
+    Yields:
+        Whether it was said that another one is waited for.
+
     Raises:
-        SettingsError: if another one writes there, and still does after a few seconds.
+        SettingsError: if another one writes there, and still does after a few seconds, unless `wait`.
     """
     from filelock import FileLock, Timeout
+    from tqdm.auto import tqdm
 
     place = os.fsencode(Path(folder).resolve())
     owner = getattr(os, "getuid", lambda: 0)()
     locks = Path(tempfile.gettempdir()) / f"r21d-locks-{owner}"
     locks.mkdir(mode=0o700, exist_ok=True)
+    lock = FileLock(locks / hashlib.sha256(place).hexdigest())
+    waited = False
     try:
-        with FileLock(locks / hashlib.sha256(place).hexdigest(), timeout=_SECONDS_TO_WAIT):
-            yield
+        lock.acquire(timeout=_SECONDS_TO_WAIT)
     except Timeout as error:
-        raise SettingsError(
-            f"another r21d command is writing into {folder}: wait until it has ended, or choose "
-            "another folder"
-        ) from error
+        if not wait:
+            raise SettingsError(
+                f"another r21d command is writing into {folder}: wait until it has ended, or choose "
+                "another folder"
+            ) from error
+        waited = True
+    if waited:
+        line = f"another r21d command is writing into {folder}: this one goes on when it has ended"
+        tqdm.write(line, file=sys.stderr)
+        lock.acquire()
+    try:
+        yield waited
+    finally:
+        lock.release()
 
 
 def check_writable(path: Path) -> None:

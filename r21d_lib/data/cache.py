@@ -3,12 +3,13 @@
 It can be interrupted at any time: a video is in it whole or not at all, and a rerun goes on.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -29,9 +30,11 @@ from r21d_lib.data.safe_decoder import patience, stream, timed
 from r21d_lib.data.safe_pool import given_up, guarded_map
 from r21d_lib.data.video import at_rate
 from r21d_lib.errors import DatasetError, SettingsError, VideoError
-from r21d_lib.files import clear_partials
+from r21d_lib.files import clear_partials, only_writer
 
 BadVideo = Literal["fail", "report"]
+# What `_decode_one` takes: file, name, size, quality, fps, seconds and folder.
+_Job = tuple[Path, str, tuple[int, int], int, float | None, float, Path]
 # A process takes about two seconds to start, in which one decodes this many of HMDB51's videos.
 _VIDEOS_WORTH_A_PROCESS = 64
 _BYTES_AT_ONCE = 2**24  # of decoded frames: 72 of HMDB51's, two of 1080p
@@ -125,6 +128,9 @@ def prepare(
 ) -> PreparedVideos:
     """Decode and resize the videos that the cache does not hold yet, in parallel.
 
+    Where another process of this machine decodes into the same place, it is waited for, and what it has
+    decoded is not decoded again.
+
     Args:
         videos: what to decode.
         cache: folder of the cache; in it each folder of videos, by its full path, and each size and
@@ -164,23 +170,49 @@ def prepare(
     form = "-flow" if modality == "flow" else f"-q{quality}" if quality else ""
     kind = form + (f"-{fps:g}fps" if fps else "")
     folder = Path(cache) / _place(videos.root) / f"{size[0]}x{size[1]}{kind}"
-    versions = {name: _version(videos.path(index)) for index, name in enumerate(videos.names)}
+    versions = _versions(videos)
     todo = _missing(videos, folder, versions)
-    if not todo:
-        return _prepared(videos, folder, versions, {})
-    processes = workers or min(os.cpu_count() or 1, 1 + len(todo) // _VIDEOS_WORTH_A_PROCESS)
+    bad: dict[str, str] = {}
+    if todo:
+        with contextlib.ExitStack() as alone:
+            waited = alone.enter_context(only_writer(folder, wait=True))
+            before, versions = todo, _versions(videos)
+            todo = _missing(videos, folder, versions)
+            if waited and todo == before and on_bad_video == "report":
+                # The other left them all: they may be bad, and each take minutes until it is given up.
+                # Processes that were started together must not try them one after the other.
+                alone.close()
+            jobs = [(file, name, size, quality or 0, fps, seconds, folder) for name, file in todo]
+            bad = _decode_all(
+                jobs, folder, seconds=seconds, workers=workers, on_bad=on_bad_video, progress=progress
+            )
+    return _prepared(videos, folder, versions, bad)
+
+
+def _decode_all(
+    jobs: Sequence[_Job],
+    folder: Path,
+    *,
+    seconds: float,
+    workers: int | None,
+    on_bad: BadVideo,
+    progress: bool,
+) -> dict[str, str]:
+    """Decode videos into the stores of a folder; return name and reason of each bad one."""
+    if not jobs:
+        return {}
+    processes = workers or min(os.cpu_count() or 1, 1 + len(jobs) // _VIDEOS_WORTH_A_PROCESS)
     clear_partials(folder)
-    jobs = [(file, name, size, quality or 0, fps, seconds, folder) for name, file in todo]
     decoded = guarded_map(_decode_one, jobs, processes=processes, seconds=seconds)
-    what = "flow" if modality == "flow" else "decode"
-    bar = tqdm(decoded, total=len(todo), desc=what, unit="video", disable=not progress, delay=2)
+    what = "flow" if jobs[0][3] == frame_store.FLOW else "decode"
+    bar = tqdm(decoded, total=len(jobs), desc=what, unit="video", disable=not progress, delay=2)
     bad: dict[str, str] = {}
     waiting: dict[Path, list[StoredVideo]] = {}
     bytes_waiting, written = 0, time.monotonic()
     try:
-        for (name, _), result in zip(todo, bar, strict=True):
+        for (_, name, *_), result in zip(jobs, bar, strict=True):
             if isinstance(result, VideoError):
-                if on_bad_video == "fail":
+                if on_bad == "fail":
                     raise result
                 bad[name] = str(result)
                 continue
@@ -193,7 +225,7 @@ def prepare(
     finally:
         decoded.close()
         _write_all(waiting)
-    return _prepared(videos, folder, versions, bad)
+    return bad
 
 
 def _prepared(
@@ -227,6 +259,11 @@ def _missing(
         if there[path].get(name) != versions[name]:
             missing.append((name, videos.path(index)))
     return missing
+
+
+def _versions(videos: VideoList) -> dict[str, tuple[int, int]]:
+    """Return each video's file as it is now, by name."""
+    return {name: _version(videos.path(index)) for index, name in enumerate(videos.names)}
 
 
 def _version(file: Path) -> tuple[int, int]:
