@@ -19,9 +19,13 @@ ALL = "all"  # the row of `gains` that is of all classes together
 def average(first: Scores, second: Scores) -> Scores:
     """Return the mean of two networks' probabilities, clip by clip.
 
+    Of clips every so many frames, flow may have one less of a video, as it has a frame less: for the
+    clip that it lacks its score of the video stands, so that the result's is the mean of both.
+
     Args:
         first: whose order of videos the result has.
-        second: of the same videos and classes, with as many clips a video.
+        second: of the same videos and classes, with as many clips a video, or with clips every so many
+            frames as well.
 
     Raises:
         DatasetError: naming what the two do not have in common.
@@ -39,12 +43,26 @@ def average(first: Scores, second: Scores) -> Scores:
     order = [place[name] for name in first.names]
     if not np.array_equal(first.labels, second.labels[order]):
         raise DatasetError("the two have other labels for the same videos: evaluate both again")
-    theirs = second.probabilities[order]
-    if theirs.shape != first.probabilities.shape:
-        clips = f"{first.probabilities.shape[1]} and {theirs.shape[1]}"
-        raise DatasetError(f"the two have {clips} clips a video: evaluate both with the same --clips")
-    mean = (first.probabilities.astype(np.float32) + theirs.astype(np.float32)) / 2
+    ours, theirs = first.probabilities, second.probabilities[order]
+    if theirs.shape != ours.shape and not (first.views and first.views == second.views):
+        raise DatasetError(
+            f"the two have {ours.shape[1]} and {theirs.shape[1]} clips a video: evaluate both with the "
+            "same --clips or --dense-step"
+        )
+    clips = max(ours.shape[1], theirs.shape[1])
+    ours, theirs = _with_room(ours, clips), _with_room(theirs, clips)
+    here, there = (~np.isnan(of_one).all(2) for of_one in (ours, theirs))
+    ours[there & ~here] = first.video_probabilities[np.nonzero(there & ~here)[0]]
+    theirs[here & ~there] = second.video_probabilities[order][np.nonzero(here & ~there)[0]]
+    mean = (ours + theirs) / 2
     return replace(first, probabilities=mean, origin="")
+
+
+def _with_room(probabilities: np.ndarray, clips: int) -> np.ndarray:
+    """Return (videos, `clips`, classes) float32, NaN for the clips that a video does not have."""
+    more = clips - probabilities.shape[1]
+    room = np.pad(probabilities, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)
+    return room.astype(np.float32)
 
 
 def gains(before: Sequence[Scores], after: Sequence[Scores]) -> pd.DataFrame:

@@ -41,6 +41,38 @@ def test_the_average_is_of_the_probabilities_of_each_video():
     assert both.groups == one.groups
 
 
+def dense(counts, seed=0, room=None, views="a clip every 8 frames"):
+    """Scores of so many clips of each of some videos, as --dense-step gives them."""
+    rng = np.random.default_rng(seed)
+    kept = np.full((len(counts), room or max(counts), 3), np.nan, np.float16)
+    for video, count in enumerate(counts):
+        kept[video, :count] = rng.dirichlet(np.ones(3), count)
+    names = tuple(f"sit/person_{n}.avi" for n in range(len(counts)))
+    return Scores(names, np.zeros(len(counts), np.int64), CLASSES, kept, views=views)
+
+
+@pytest.mark.parametrize("room", [None, 5])
+def test_a_video_of_which_one_has_a_clip_less_counts_both_alike(room):
+    one, other = dense((3, 2, 4, 1)), dense((2, 3, 4, 1), seed=1, room=room)
+    expected = (one.video_probabilities + other.video_probabilities) / 2
+    for both, clips in ((average(one, other), (3, 3, 4, 1)), (average(other, one), (3, 3, 4, 1))):
+        np.testing.assert_allclose(both.video_probabilities, expected, atol=1e-6)
+        assert both.clip_exists.sum(1).tolist() == list(clips)
+        for video, clip in ((0, 0), (1, 1), (2, 3), (3, 0)):  # that both have: clip by clip
+            pair = [s.probabilities[video, clip].astype(np.float32) for s in (one, other)]
+            np.testing.assert_array_equal(both.probabilities[video, clip], sum(pair) / 2)
+
+
+def test_other_numbers_of_clips_are_averaged_only_where_both_are_every_so_many_frames():
+    one, other = dense((3, 3)), dense((2, 2), seed=1)
+    expected = (one.video_probabilities + other.video_probabilities) / 2
+    np.testing.assert_allclose(average(one, other).video_probabilities, expected, atol=1e-6)
+    for views in ((one.views, ""), ("", ""), (one.views, "a clip every 4 frames")):
+        unlike = [dataclasses.replace(its, views=v) for its, v in zip((one, other), views, strict=True)]
+        with pytest.raises(DatasetError, match=r"3 and 2 clips a video: .* --clips or --dense-step"):
+            average(*unlike)
+
+
 def test_sure_answers_outvote_unsure_ones():
     """Two networks that err on different videos: where one errs, the other is surer."""
     half = np.arange(36) % 2 == 0
