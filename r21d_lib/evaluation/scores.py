@@ -122,18 +122,29 @@ def with_clips(scores: Scores, count: int) -> Scores:
 
     Args:
         scores: of `clips` a video.
-        count: how many to keep, 1 to `clips`.
+        count: how many to keep, 1 to `clips`; a video that has no more than that keeps all of its own.
+
+    Raises:
+        SettingsError: for another count.
     """
     total = scores.probabilities.shape[1]
     if not 1 <= count <= total:
         raise SettingsError(f"there are {total} clips a video: choose 1 to {total}, not {count}")
-    inner = np.linspace(0, total - 1, count + 2)[1:-1]
-    picked = np.arange(total) if count == total else np.unique(inner.round().astype(int))
-    # Of a short video all clips may be missing at these places: it keeps those that it has.
-    kept = scores.probabilities[:, picked].copy()
-    lost = np.isnan(kept).all((1, 2))
-    kept[lost, 0] = scores.probabilities[lost, 0]
+    kept = scores.probabilities[:, _spread(total, count)]
+    exists = scores.clip_exists
+    for video in np.flatnonzero(~exists.all(1)):
+        own = np.flatnonzero(exists[video])
+        picked = own[_spread(len(own), min(count, len(own)))]
+        kept[video] = np.nan
+        kept[video, : len(picked)] = scores.probabilities[video, picked]
     return replace(scores, probabilities=kept)
+
+
+def _spread(total: int, count: int) -> np.ndarray:
+    """Return which `count` of `total` clips are spread evenly: the inner ones where that leaves any."""
+    inner = np.unique(np.linspace(0, total - 1, count + 2)[1:-1].round().astype(int))
+    # Of almost all clips two round to one place: then each is the middle one of an equal part.
+    return inner if len(inner) == count else (2 * np.arange(count) + 1) * total // (2 * count)
 
 
 def clip_accuracy(scores: Scores) -> float:

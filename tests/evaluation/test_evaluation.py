@@ -274,15 +274,30 @@ def test_what_was_said_of_each_video_agrees_with_the_accuracies():
 def test_fewer_clips_are_spread_over_those_that_there_are():
     rng = np.random.default_rng(0)
     kept = rng.random((6, 10, 3)).astype(np.float16)
-    kept[5, 1:] = np.nan  # a short video has one clip
+    kept[4, 4:] = kept[5, 1:] = np.nan  # of short videos there are four clips, and one
     scores = Scores(tuple("abcdef"), np.zeros(6, np.int64), ("x", "y", "z"), kept)
     assert np.array_equal(with_clips(scores, 10).probabilities, kept, equal_nan=True)
     one = with_clips(scores, 1).probabilities
-    assert np.array_equal(one[:5, 0], kept[:5, 4])
+    assert np.array_equal(one[:4, 0], kept[:4, 4])
+    assert np.array_equal(one[4, 0], kept[4, 2])
     assert np.array_equal(one[5, 0], kept[5, 0])
     for count in range(1, 11):
-        fewer = with_clips(scores, count).probabilities
-        assert all(clip.tolist() in kept[0].tolist() for clip in fewer[0])
-        assert len(fewer[0]) <= count
+        fewer = with_clips(scores, count)
+        assert fewer.clip_exists.sum(1).tolist() == [count] * 4 + [min(count, 4), 1]
+        for video in range(6):
+            its = fewer.probabilities[video, fewer.clip_exists[video]].tolist()
+            places = [kept[video].tolist().index(clip) for clip in its]
+            assert places == sorted(set(places))
     with pytest.raises(SettingsError, match="there are 10 clips a video: choose 1 to 10, not 11"):
         with_clips(scores, 11)
+
+
+@pytest.mark.parametrize("total", [*range(1, 26), 40, 100])
+def test_as_many_clips_are_kept_as_were_asked_for(total):
+    kept = np.full((1, total, 2), 0.5, np.float16)
+    kept[0, :, 0] = np.arange(total)
+    scores = Scores(("a",), np.zeros(1, np.int64), ("x", "y"), kept)
+    for count in range(1, total + 1):
+        places = with_clips(scores, count).probabilities[0, :, 0].tolist()
+        assert len(places) == count
+        assert places == sorted(set(places))
