@@ -97,12 +97,12 @@ def video_scores(
     """Show what each clip of one video says of five classes, and their mean, the video's score.
 
     Args:
-        probabilities: (clips, classes).
+        probabilities: (clips, classes); clips of NaN, which the video does not have, are left out.
         classes: class names.
         label: the true class; it is shown even if it is not among the best.
         title: above the figure.
     """
-    scores = probabilities.astype(np.float32)
+    scores = probabilities[~np.isnan(probabilities).all(1)].astype(np.float32)
     mean = scores.mean(0)
     order = list(np.argsort(-mean, kind="stable")[:5])
     if label not in order:

@@ -253,6 +253,14 @@ def test_class_names_are_drawn_letter_for_letter():
         assert max(map(len, labels)) < 90
 
 
+def test_clips_that_a_short_video_does_not_have_are_not_drawn(scores):
+    short = np.concatenate([scores.probabilities[0, :3], np.full((2, 4), np.nan, np.float16)])
+    figures = [plots.video_scores(clips, scores.classes, 0) for clips in (short, short[:3])]
+    drawn = [[text.get_text() for ax in figure.axes for text in ax.texts] for figure in figures]
+    assert drawn[0] == drawn[1]
+    assert len(figures[0].axes[0].get_xticks()) == 3
+
+
 def test_a_picture_that_fails_stops_no_training(monkeypatch):
     def fail(*_):
         raise ValueError("no such formula")
