@@ -40,7 +40,7 @@ def dashboard(files: Sequence[str | Path] | None = None) -> "VBox":
     import ipywidgets
 
     lists = [ScoredList.load(file) for file in (files or scored.find())]
-    by_title = {one.title: one for one in lists}
+    by_title = dict(zip(scored.titles(lists), lists, strict=True))
     most = max(one.scores.probabilities.shape[1] for one in lists)
     wide = {"description_width": "initial"}
     first = ipywidgets.Dropdown(options=list(by_title), description="scores")

@@ -34,7 +34,7 @@ from r21d_lib.suite.profiles import get_profile
 from r21d_lib.suite.repository import BENCHMARKS, NOTEBOOK_FOLDER, REPOSITORY
 from r21d_lib.suite.runner import NOTEBOOKS
 from r21d_lib.training.run_folder import RunFolder
-from r21d_lib.training.scored import ScoredList, same_videos
+from r21d_lib.training.scored import ScoredList, same_videos, titles
 
 SOURCES = Path(__file__).parent / "static" / "site"
 EXECUTED = BUILD / "executed"
@@ -117,7 +117,10 @@ def build(
             (folder / "vendor" / copied).write_bytes(data)
         known = {"square": explorers.square(), "midplanes": explorers.midplanes()}
         known |= {"pairs": explorers.pairs()}
-        read = [explorers.of_scores(scored) for scored in lists]
+        read = [
+            {**explorers.of_scores(one), "title": title}
+            for one, title in zip(lists, titles(lists), strict=True)
+        ]
         if own:  # notebook 07 speaks of no other network
             known |= {"clips": {"lists": read[:1] if lists == own else [explorers.of_scores(own[0])]}}
         (folder / "films").mkdir()

@@ -1,5 +1,7 @@
 """Scores files with what is known around them: whose they are, and where their videos lie."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +57,23 @@ class ScoredList:
         except R21DError:  # no run, or its data set is not on this machine
             return None
         return folder if folder and (folder / self.scores.names[0]).is_file() else None
+
+
+def titles(lists: Sequence[ScoredList]) -> list[str]:
+    """Return each one's title, with as much of its file's path as tells it from others of that title.
+
+    A run that was scored on two lists keeps two files in its folder. Only one file that is given twice
+    is called the same twice.
+    """
+    called = [one.title for one in lists]
+    for parts in (1, 2, 0):  # the file's name; its folder, too; all
+        files = {(title, one.file) for title, one in zip(called, lists, strict=True)}
+        having = Counter(title for title, _ in files)
+        called = [
+            f"{one.title}, {Path(*one.file.parts[-parts:])}" if having[title] > 1 else title
+            for title, one in zip(called, lists, strict=True)
+        ]
+    return called
 
 
 def same_videos(first: ScoredList, second: ScoredList) -> None:

@@ -1,6 +1,7 @@
 """The dashboard's controls, over scores that the repository keeps."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -49,6 +50,16 @@ def test_every_control_redraws_its_picture_and_cells_open_their_videos():
     assert len(cell.options) == (fewer > 0).sum()
     redrawn(lambda: setattr(first, "value", first.options[1]))
     assert second.options == ("nothing", "R(2+1)D, small_scratch_seed0")
+
+
+def test_both_scores_of_one_run_are_offered(tmp_path):
+    run = tmp_path / FILES[0].parent.name
+    shutil.copytree(FILES[0].parent, run)
+    shutil.copy(run / "scores_split1.npz", run / "scores_dense.npz")
+    first, second = dashboard(sorted(run.glob("*.npz"))).children[0].children[:2]
+    names = [f"R(2+1)D, {run.name}, {name}.npz" for name in ("scores_dense", "scores_split1")]
+    assert list(first.options) == names
+    assert list(second.options) == ["nothing", names[1]]
 
 
 def test_kept_scores_are_drawn_without_torch_whose_import_is_a_quarter_of_a_page_start():

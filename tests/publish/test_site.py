@@ -1,5 +1,7 @@
 """Which notebooks the site takes: none that failed, drifted ones only when asked, and marked."""
 
+import shutil
+
 import nbformat
 import pytest
 from hostile_videos import tree
@@ -67,12 +69,15 @@ def test_a_run_and_the_videos_behind_it_are_read_only(copy, tiny_data, tmp_path,
     recipe = recipes.read("small_scratch", [f"data={tiny_data}", "num_clips=2", *tiny])
     train_recipe(recipe, run=tmp_path / "run", progress=False)
     scores = evaluate(str(tmp_path / "run")).file
+    dense = shutil.copy(scores, scores.with_name("scores_dense.npz"))
     folders = (tmp_path / "run", tiny_data, tiny_data / "videos")
     before = [tree(folder) for folder in folders]
-    files = {"notebooks": [copy("passed")], "scores": [scores], "reference": False}
+    files = {"notebooks": [copy("passed")], "scores": [scores, dense], "reference": False}
     for _ in range(2):  # the second replaces the first
         site.build(tmp_path / "site", **files)
         assert [tree(folder) for folder in folders] == before
+    shown = (tmp_path / "site" / "data" / "scores.js").read_text()
+    assert all(f'"R(2+1)D, run, {file}"' in shown for file in ("scores_split1.npz", "scores_dense.npz"))
     (tmp_path / "site" / "CNAME").write_text("mine")
     with pytest.raises(SettingsError, match="CNAME, which r21d did not put there"):
         site.build(tmp_path / "site", **files)

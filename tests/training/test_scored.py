@@ -1,6 +1,7 @@
 """Scores files with what is known around them."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,3 +50,19 @@ def test_a_file_alone_has_its_own_name_and_only_one_test_list_is_compared(tmp_pa
     with pytest.raises(SettingsError, match=r"mine.npz and .*other.npz are of other videos"):
         scored.same_videos(one, ScoredList.load(tmp_path / "other.npz"))
     assert np.array_equal(one.scores.labels, kept.labels)
+
+
+def test_no_two_files_have_one_title(build, tmp_path):
+    run, kept = build / "runs" / RUN.name, Scores.load(RUN / "scores_split1.npz")
+    shutil.copytree(RUN, run)
+    files = [run / "scores_split1.npz", run / "scores_split2.npz", tmp_path / "mine.npz"]
+    files += [tmp_path / place / "scores.npz" for place in ("a/x", "a/y", "b/y", "c/z")]
+    for file in files:
+        kept.save(file)
+    called = scored.titles([ScoredList.load(file) for file in files])
+    both = [f"R3D, {RUN.name}, scores_split{split}.npz" for split in (1, 2)]
+    assert called[:3] == [*both, "mine"]
+    assert called[3] == f"scores, {Path('x/scores.npz')}"
+    assert called[4:6] == [f"scores, {file}" for file in files[4:6]]
+    assert len(set(called)) == len(files)
+    assert scored.titles([ScoredList.load(files[2])] * 2) == ["mine", "mine"]
