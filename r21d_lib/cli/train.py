@@ -1,5 +1,6 @@
 """The commands of `r21d` that train and score networks, and list and convert weights."""
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -125,9 +126,9 @@ def evaluate(
 ) -> None:
     """Score the test list: clip@1, video@1, video@5 and a table by class; keep every score.
 
-    Several runs are the splits of one experiment: each is scored on its own, and their mean given. With
-    --average two runs, such as one of RGB and one of flow, are one recogniser: the scores that they
-    kept are averaged, and the tables say by class what that gains.
+    Several runs are the splits or seeds of one experiment: each is scored on its own, and their mean
+    given. With --average two runs, such as one of RGB and one of flow, are one recogniser: the scores
+    that they kept are averaged, and the tables say by class what that gains.
     """
     import pandas as pd
 
@@ -150,6 +151,9 @@ def evaluate(
         return
     if scores and len(runs) > 1:
         raise SettingsError("--scores names one file, and there are several runs: leave it out")
+    for run, times in Counter(runs).items():
+        if times > 1:
+            raise SettingsError(f"{run} is given {times} times: name each run once")
     done = [
         evaluate(
             run,
@@ -164,19 +168,28 @@ def evaluate(
     ]
     if not this_process().is_main_process:
         return
-    for one in done:
-        say(f"split {one.split}, {len(one.scores.names):,} videos; every score is in {one.file}")
+    # Two runs of one split, such as two seeds, are told apart by their names.
+    one_a_split = len({one.split for one in done}) == len(done)
+    titles = [
+        f"{one.split}" if one_a_split else f"{one.split}, {run}"
+        for run, one in zip(runs, done, strict=True)
+    ]
+    for title, one in zip(titles, done, strict=True):
+        say(f"split {title}, {len(one.scores.names):,} videos; every score is in {one.file}")
         for key, value in evaluation.summary(one.scores).items():
             say(f"{key:16} {value:.4f}" if isinstance(value, float) else f"{key:16} {value}")
         low, high, groups = evaluation.video_interval(one.scores)
         say(f"95% interval of video@1: {low:.3f} to {high:.3f}, over {groups} groups")
     if csv_file is not None:
-        tables = {one.split: evaluation.per_video(one.scores) for one in done}
+        keys = [(one.split, run) for run, one in zip(runs, done, strict=True)]
+        tables = [evaluation.per_video(one.scores) for one in done]
+        said = pd.concat(tables, keys=keys, names=["split", "run"]).droplevel(2)
         with whole_file(csv_file) as partial:
-            pd.concat(tables, names=["split"]).droplevel(1).to_csv(partial)
+            (said.droplevel("run") if one_a_split else said).to_csv(partial)
         say(f"wrote {csv_file}")
     if len(done) > 1:
-        say_table(evaluation.mean_of_splits({one.split: one.scores for one in done}).round(4))
+        of_each = {title: one.scores for title, one in zip(titles, done, strict=True)}
+        say_table(evaluation.mean_of_splits(of_each).round(4).to_string())
     else:
         table = evaluation.per_class(done[0].scores).sort_values("accuracy")
         say_table(table.to_string(index=False, float_format="{:.2f}".format))

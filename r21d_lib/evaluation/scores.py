@@ -174,16 +174,17 @@ def summary(scores: Scores) -> dict[str, float | int]:
     }
 
 
-def mean_of_splits(splits: Mapping[int, Scores]) -> pd.DataFrame:
+def mean_of_splits(splits: Mapping[int, Scores] | Mapping[str, Scores]) -> pd.DataFrame:
     """Return the accuracies of each split and their mean, as HMDB51's results are reported.
 
     Args:
-        splits: a split's number to the scores of its test videos by the network trained on it.
+        splits: a split's number to the scores of its test videos by the network trained on it; of
+            several networks a split, its number and the network's name.
 
     Returns:
-        A row a split and a row "mean"; columns videos, clip@1, video@1, low, high, groups, video@5. low
-        and high are the 95% interval of video@1 over so many groups; the mean's is that of all test
-        videos together, in which a group that several splits share is one.
+        A row a split or network and a row "mean"; columns videos, clip@1, video@1, low, high, groups,
+        video@5. low and high are the 95% interval of video@1 over so many groups; the mean's is that
+        of all test videos together, in which a group that several rows share is one.
     """
     rows = {}
     for split, scores in splits.items():
