@@ -113,7 +113,10 @@ def evaluate(
         int | None, typer.Option(help="Instead of --clips: a clip every so many frames.")
     ] = None,
     scores: Annotated[
-        Path | None, typer.Option(help="The scores file; beside the checkpoint where not given.")
+        Path | None,
+        typer.Option(
+            help="The scores file; beside the checkpoint where not given, named by what was scored."
+        ),
     ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="Write what was said of each video here.")
