@@ -57,7 +57,7 @@ def test_both_scores_of_one_run_are_offered(tmp_path):
     shutil.copytree(FILES[0].parent, run)
     shutil.copy(run / "scores_split1.npz", run / "scores_dense.npz")
     first, second = dashboard(sorted(run.glob("*.npz"))).children[0].children[:2]
-    names = [f"R(2+1)D, {run.name}, {name}.npz" for name in ("scores_dense", "scores_split1")]
+    names = [f"R(2+1)D, {run.name}{name}" for name in (", scores_dense", "")]
     assert list(first.options) == names
     assert list(second.options) == ["nothing", names[1]]
 

@@ -60,8 +60,7 @@ def test_no_two_files_have_one_title(build, tmp_path):
     for file in files:
         kept.save(file)
     called = scored.titles([ScoredList.load(file) for file in files])
-    both = [f"R3D, {RUN.name}, scores_split{split}.npz" for split in (1, 2)]
-    assert called[:3] == [*both, "mine"]
+    assert called[:3] == [f"R3D, {RUN.name}", f"R3D, {RUN.name}, scores_split2", "mine"]
     assert called[3] == f"scores, {Path('x/scores.npz')}"
     assert called[4:6] == [f"scores, {file}" for file in files[4:6]]
     assert len(set(called)) == len(files)
