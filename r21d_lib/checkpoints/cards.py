@@ -23,6 +23,7 @@ from r21d_lib.models.networks import VideoResNet
 from r21d_lib.models.settings import NetworkSettings
 
 METADATA_KEY = "r21d"
+_NO_NAME = f"a class name has no text, or more than {LONGEST_NAME} characters"
 _SUM_KEY = "r21d_sha256"  # of card and tensors: a flipped bit would be another network, in silence
 
 
@@ -71,8 +72,8 @@ class Card:
         """
         raw = json.loads(text)
         classes = tuple(raw["classes"])
-        if not all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in classes):
-            raise ValueError(f"a class name has no text, or more than {LONGEST_NAME} characters")
+        if not all(map(_is_name, classes)):
+            raise ValueError(_NO_NAME)
         return cls(
             network=NetworkSettings(**raw["network"]),
             clips=ClipSettings.from_dict(raw["clips"]),
@@ -89,6 +90,10 @@ class Card:
             )
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME
+
+
 def unnamed(num_classes: int) -> tuple[str, ...]:
     """Return stand-ins for the class names that a file does not tell; they equal no real names."""
     return tuple(f"class {number}" for number in range(num_classes))
@@ -98,13 +103,15 @@ def save(path: str | Path, network: VideoResNet, card: Card) -> None:
     """Write weights and card to a safetensors file, whole or not at all.
 
     Raises:
-        CheckpointError: if the card does not describe this network.
+        CheckpointError: if the card does not describe this network, or names a class by nothing.
     """
     if card.network != network.settings or len(card.classes) != network.settings.num_classes:
         raise CheckpointError(
             f"{path} is not written: its card describes another network "
             f"({len(card.classes)} classes) than the one given ({network.settings})"
         )
+    if not all(map(_is_name, card.classes)):  # no card with such a name could be read again
+        raise CheckpointError(f"{path} is not written: {_NO_NAME}")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     text = card.to_json()
     metadata = {METADATA_KEY: text, _SUM_KEY: _sum(text, tensors)}

@@ -77,6 +77,14 @@ def test_names_that_are_given_take_the_place_of_the_cards(saved, tmp_path):
             load(("a", "b"))
 
 
+@pytest.mark.parametrize("name", ["", "x" * 256])
+def test_a_file_that_could_not_be_read_again_is_not_written(saved, tmp_path, name):
+    target = tmp_path / "renamed.safetensors"
+    with pytest.raises(CheckpointError, match="renamed.safetensors is not written: a class name has"):
+        checkpoints.convert(saved[1], target, file_classes=("a", "b", name))
+    assert not target.exists()
+
+
 @pytest.mark.parametrize(("name", "other"), [("bn_eps", 1e-5), ("pool1", "space")])
 def test_a_setting_that_the_card_tells_otherwise_is_refused(saved, name, other):
     net, path = saved
