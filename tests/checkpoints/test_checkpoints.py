@@ -80,7 +80,7 @@ def test_names_that_are_given_take_the_place_of_the_cards(saved, tmp_path):
 @pytest.mark.parametrize("name", ["", "x" * 256])
 def test_a_file_that_could_not_be_read_again_is_not_written(saved, tmp_path, name):
     target = tmp_path / "renamed.safetensors"
-    with pytest.raises(CheckpointError, match="renamed.safetensors is not written: a class name has"):
+    with pytest.raises(CheckpointError, match=r"renamed\.safetensors is not written: a class name has"):
         checkpoints.convert(saved[1], target, file_classes=("a", "b", name))
     assert not target.exists()
 
