@@ -199,9 +199,15 @@ def _words(language: str) -> Callable[[str], str]:
 
 
 def _own_scores() -> list[ScoredList]:
-    """Return the scores of the network that notebook 07 evaluates, where it has run here."""
+    """Return the scores of the network that notebook 07 evaluates, where it was checked here."""
+    import nbformat
+
     file = RunFolder.of(get_profile("figures")).scores_file(1)
-    return [ScoredList.load(file)] if file.is_file() else []
+    copy = EXECUTED / "07_evaluate_hmdb51.ipynb"
+    if not (file.is_file() and copy.is_file()):
+        return []
+    checked = copies.status_of(nbformat.read(copy, as_version=4)) in ("passed", "drifted")
+    return [ScoredList.load(file)] if checked else []
 
 
 def _kept_scores() -> list[ScoredList]:
@@ -271,8 +277,8 @@ def _check_copies(notebooks: Sequence[Path], *, allow_drift: bool) -> None:
         if not path.is_file():
             raise SettingsError(f"no notebook {path}: restore it from git")
         status = copies.status_of(nbformat.read(path, as_version=4))
-        if status == "failed" or (status is None and path.parent == EXECUTED):
-            why = "failed when it was run" if status else "was not checked"
+        if status in ("failed", "unchecked") or (status is None and path.parent == EXECUTED):
+            why = "failed when it was run" if status == "failed" else "was not checked"
             raise SettingsError(f"{path} {why}: run `r21d reproduce {path.stem}` again")
         if status == "drifted":
             drifted.append(path.stem)

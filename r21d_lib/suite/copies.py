@@ -15,6 +15,7 @@ from r21d_lib.training import recipes
 # In a notebook's metadata: in a published one, and in an executed one.
 CHECKSUM = "code_sha256"
 STATUS = "r21d"
+UNCHECKED = "-"  # the comparison of a run whose numbers were not compared with the recorded ones
 # The tags of cells that no number comes out of: one checks a reader's answer to an exercise, the other
 # installs on Colab and Kaggle.
 CHECK = "check"
@@ -260,8 +261,14 @@ def finish(executed: Path, *, status: str, comparison: str) -> None:
 
 
 def status_of(notebook: Any) -> str | None:
-    """Return "passed", "drifted" or "failed" for an executed copy, None for any other notebook."""
-    return notebook.metadata.get(STATUS, {}).get("status")
+    """Return what became of an executed copy, None for any other notebook.
+
+    "passed", "drifted" or "failed"; "unchecked" where it passed, but with other parameters than the
+    recorded numbers are of.
+    """
+    found = notebook.metadata.get(STATUS, {})
+    unchecked = found.get("status") == "passed" and found.get("comparison") == UNCHECKED
+    return "unchecked" if unchecked else found.get("status")
 
 
 def write_page(executed: Path, page: Path) -> None:

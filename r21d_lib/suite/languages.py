@@ -203,7 +203,8 @@ def _not_kept(source: str, text: str) -> str | None:
         return "it writes a block of code or a formula again: put {{1}}, {{2}} and so on"
     source, text = _SHARED.sub("", source), _PLACE.sub("", text)
     for what, pattern in _KEPT.items():
-        expected, got = (Counter(map(_plain, pattern.findall(part))) for part in (source, text))
+        expected = Counter(map(_plain, pattern.findall(source)))
+        got = Counter(_as_in_source(_plain(found), expected) for found in pattern.findall(text))
         if expected != got:
             return f"{what} differ: {list((expected - got) + (got - expected))}"
         source, text = pattern.sub(" ", source), pattern.sub(" ", text)
@@ -211,7 +212,12 @@ def _not_kept(source: str, text: str) -> str | None:
 
 
 def _plain(found: str) -> str:
-    """Write a number or a link as both languages do: 1.234,5 is 1,234.5 there."""
-    if "/" not in found:
-        return re.sub(r"[.,]", "", found)
+    """Write a link as both languages do."""
     return found.replace("README.pt-BR.md", "README.md").replace("docs/pt-BR/", "docs/")
+
+
+def _as_in_source(found: str, expected: Counter[str]) -> str:
+    """Write a number of a translation as its source does: 1.234,5 is 1,234.5 there."""
+    if found in expected or not re.fullmatch(r"[\d.,]+", found):
+        return found
+    return found.translate(str.maketrans(".,", ",."))

@@ -20,6 +20,8 @@ from r21d_lib.files import BUILD, CHECKOUT, whole_file
 RESULTS_VARIABLE = "R21D_RESULTS"
 # The runner measures it before its kernels start, see `arithmetic`.
 FINGERPRINT_VARIABLE = "R21D_FINGERPRINT"
+# The runner says in it, as JSON, which parameters were not a notebook's own.
+PARAMETERS_VARIABLE = "R21D_PARAMETERS"
 
 
 def results_folder() -> Path:
@@ -50,8 +52,10 @@ def provenance(**more: Any) -> dict[str, Any]:
     from r21d_lib.models.measured import processor_name
 
     fingerprint = os.environ.get(FINGERPRINT_VARIABLE)
+    parameters = json.loads(os.environ.get(PARAMETERS_VARIABLE) or "{}")
     return {
         **more,
+        **({"parameters": parameters} if parameters else {}),
         "date": datetime.date.today().isoformat(),
         "commit": _git("rev-parse", "--short", "HEAD") or "unknown",
         "changed_since_commit": bool(_git("status", "--porcelain", "--untracked-files=no")),

@@ -8,18 +8,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import pandas as pd
 from tqdm.auto import tqdm
 
 from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.files import BUILD, only_writer, whole_file
 from r21d_lib.models.fast import ENGINE_VARIABLE
 from r21d_lib.suite import arithmetic, comparison, copies, results
+from r21d_lib.suite.outcomes import Outcome, table, write_suite
 from r21d_lib.suite.profiles import get_profile
 from r21d_lib.suite.repository import NOTEBOOK_FOLDER, RECORDED
 
@@ -46,21 +45,6 @@ MEMORY_LIMIT_MB = 2500
 _MEMORY_OF_ONE_MB = 5000  # free: a notebook's kernel, and the two processes in which it trains
 CELL_TIMEOUT_S = {"figures": 1800, "hmdb51": 7 * 24 * 3600}
 _ARITHMETIC = ("instruction_set", "threads", "fingerprint")  # of a results file's provenance
-
-
-@dataclass
-class Outcome:
-    """What became of one notebook: "passed", "failed", "drifted" or "skipped", and why."""
-
-    name: str
-    status: str
-    seconds: float = 0.0
-    peak_mb: int | None = None
-    compared: int = 0
-    comparison: str = "-"
-    arithmetic: dict[str, Any] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    started: float = 0.0  # by the clock that counts `seconds`
 
 
 def reproduce(
@@ -114,7 +98,7 @@ def reproduce(
             f"no notebook has a parameter {sorted(unused)[0]!r}: see their first code cell"
         )
     output.mkdir(parents=True, exist_ok=True)
-    numbers = output / "results"
+    numbers, changed = output / "results", _changed(profile, parameters)
     with only_writer(output):
         variables = {
             **({} if native else arithmetic.pinned()),
@@ -122,6 +106,9 @@ def reproduce(
             ENGINE_VARIABLE: "torch",
             results.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
             results.RESULTS_VARIABLE: str(numbers.resolve()),
+            results.PARAMETERS_VARIABLE: json.dumps(
+                {k: v for k, v in changed.items() if k != "profile"}
+            ),
         }
         stop = threading.Event()
         with mock.patch.dict(os.environ, variables):
@@ -132,7 +119,7 @@ def reproduce(
                     name,
                     given[name],
                     output,
-                    recorded if compare and profile == "figures" and not parameters else None,
+                    recorded if compare and not changed else None,
                     timeout=CELL_TIMEOUT_S[profile],
                     progress=progress,
                     stop=stop,
@@ -219,8 +206,10 @@ def main(
 
     A run of all notebooks leaves times and memory in build/suite.json, for benchmarks/suite.py.
     """
-    if record and (parameters or profile != "figures" or native):
-        raise SettingsError("only the unchanged profile figures is recorded: leave --record out")
+    if (record or publish) and (_changed(profile, parameters) or (record and native)):
+        raise SettingsError(
+            "only the unchanged profile figures is recorded or published: leave --record, --publish out"
+        )
     outcomes = reproduce(
         names, profile=profile, parameters=parameters, compare=not record, native=native, jobs=jobs
     )
@@ -231,6 +220,8 @@ def main(
             dropped = comparison.record(BUILD / "results" / file, RECORDED / file, made_by=made_by)
             if dropped:
                 print(f"{outcome.name}: numbers changed, so {dropped} draws of the old ones are gone")
+            executed = BUILD / "executed" / f"{outcome.name}.ipynb"
+            copies.finish(executed, status=outcome.status, comparison="recorded")
         if outcome.status == "passed" and publish:
             copies.publish_notebook(BUILD / "executed" / f"{outcome.name}.ipynb", NOTEBOOK_FOLDER)
     if not names:
@@ -244,54 +235,10 @@ def exit_status(outcomes: Sequence[Outcome]) -> int:
     return int(any(outcome.status != "passed" for outcome in outcomes))
 
 
-def write_suite(outcomes: Sequence[Outcome], path: Path, *, profile: str) -> None:
-    """Write what became of each notebook, its seconds and its kernel's peak memory, as JSON."""
-    rows = {
-        o.name: {"status": o.status, "seconds": round(o.seconds, 1), "peak_mb": o.peak_mb}
-        for o in outcomes
-    }
-    origin = results.provenance(profile=profile)
-    for outcome in outcomes:
-        origin |= outcome.arithmetic  # the kernels', which is not this process's
-    content = {"notebooks": rows, "minutes": round(_minutes(outcomes), 1), "provenance": origin}
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Return the table that is printed at the end, and below it what went wrong."""
-    rows = pd.DataFrame(
-        {
-            "notebook": [o.name for o in outcomes],
-            "status": [o.status for o in outcomes],
-            "seconds": [f"{o.seconds:.0f}" for o in outcomes],
-            "peak MB": [o.peak_mb or "-" for o in outcomes],
-            "numbers compared": [o.compared for o in outcomes],
-            "comparison": [o.comparison for o in outcomes],
-        }
-    )
-    problems = [f"{o.name}: {problem}" for o in outcomes for problem in o.problems]
-    passed = sum(o.status == "passed" for o in outcomes)
-    closing = f"{passed} of {len(outcomes)} notebooks passed in {_minutes(outcomes):.1f} minutes"
-    notes = []
-    if any(o.status == "drifted" for o in outcomes):
-        notes.append(comparison.ABOUT_DRIFTS)
-    if any(o.comparison == comparison.NO_SPREAD for o in outcomes):
-        notes.append(comparison.ABOUT_SPREAD)
-    computed = dict.fromkeys(
-        "instructions {instruction_set}, threads {threads}, fingerprint {fingerprint}".format(
-            **o.arithmetic
-        )
-        for o in outcomes
-        if o.arithmetic
-    )
-    return "\n".join([rows.to_string(index=False), *computed, *problems, *notes, closing])
-
-
-def _minutes(outcomes: Sequence[Outcome]) -> float:
-    """Return how long notebooks took together, of which several may have run at a time."""
-    ran = [(o.started, o.started + o.seconds) for o in outcomes if o.seconds]
-    return (max(end for _, end in ran) - min(start for start, _ in ran)) / 60 if ran else 0.0
+def _changed(profile: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what makes a run another than the recorded one: all parameters but `fresh`."""
+    changed = {key: value for key, value in (parameters or {}).items() if key != "fresh"}
+    return changed if profile == "figures" else {"profile": profile, **changed}
 
 
 def _parameters(folder: Path, name: str, profile: str, more: Mapping[str, Any]) -> dict[str, Any]:

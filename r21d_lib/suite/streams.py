@@ -46,7 +46,7 @@ class TwoStreams:
         A seed counts where both streams of a network are there.
 
         Raises:
-            DatasetError: if there is no pair.
+            DatasetError: if there is no pair, or no JSON file beside the folder.
         """
         found = {
             (match[1], match[2], int(match[3])): file
@@ -75,8 +75,7 @@ class TwoStreams:
             rgb, flow = zip(*pairs, strict=True)
             scores[name] = {"rgb": rgb, "flow": flow, "both": both}
         beside = folder.with_suffix(".json")
-        made = results.read_results(beside)["provenance"] if beside.is_file() else {}
-        return cls(scores, seeds, made)
+        return cls(scores, seeds, results.read_results(beside)["provenance"])
 
     def standings(self) -> pd.DataFrame:
         """Return video@1 of each network and stream: mean over its seeds, 95% over seeds and groups.

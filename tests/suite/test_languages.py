@@ -57,6 +57,8 @@ def test_a_good_text_has_no_fault():
     [
         ("1.234", "1.235", "numbers differ"),
         ("0,5", "0,6", "numbers differ"),
+        ("0,5", "05", "numbers differ"),
+        ("1.234", "12,34", "numbers differ"),
         ("$T$", "$N$", "formulas differ"),
         ("`read`", "lidos", "code differ"),
         ("(01_videos", "(02_videos", "links differ"),

@@ -95,17 +95,28 @@ def test_a_wrong_count_differs(own_results):
 
 
 @pytest.mark.parametrize(("accuracy", "verdict"), [(0.745, "within noise"), (0.55, "differs")])
-def test_hmdb51_is_judged_when_it_was_run(own_results, accuracy, verdict):
+def test_hmdb51_is_judged_when_its_three_splits_were_run(own_results, accuracy, verdict):
+    one_split = {"provenance__profile": "hmdb51", "values__video@1": accuracy, "values__groups": 600}
+    what = "HMDB51, R(2+1)D-34 from Kinetics: video@1 [%], 3 splits"
+    change(own_results, "07_evaluate_hmdb51", **one_split)
+    table = ledger.of_numbers().set_index("what")
+    assert table.loc[what, "verdict"] == "needs HMDB51"
+    assert table.loc["HMDB51, R(2+1)D-34 from Kinetics: clip@1 [%], split 1", "verdict"] == "differs"
     change(
         own_results,
         "07_evaluate_hmdb51",
-        **{"provenance__profile": "hmdb51", "values__video@1": accuracy, "values__groups": 600},
+        values__of_splits={"video@1": accuracy, "groups": 900.0},
     )
-    table = ledger.of_numbers().set_index("what")
-    row = table.loc["HMDB51, R(2+1)D-34 from Kinetics: video@1 [%], 3 splits"]
+    row = ledger.of_numbers().set_index("what").loc[what]
     assert row["verdict"] == verdict
     assert row["ours"] == f"{100 * accuracy:.1f}"
-    assert row["interval"].endswith("(600 films)")
+    assert row["interval"].endswith("(900 films)")
+    change(own_results, "07_evaluate_hmdb51", provenance__parameters={"changes": "epochs=1"})
+    table = ledger.of_numbers().set_index("what")
+    assert table.loc[what, "verdict"] == "needs HMDB51"
+    assert (
+        table.loc["HMDB51, R(2+1)D-34 from Kinetics: clip@1 [%], split 1", "verdict"] == "needs HMDB51"
+    )
 
 
 def test_recorded_numbers_stand_in_where_nothing_was_run(tmp_path, monkeypatch):

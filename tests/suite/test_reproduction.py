@@ -366,3 +366,29 @@ def test_cleaning_keeps_results_and_drops_noise():
     assert only.metadata == {"tags": ["parameters"]}
     assert "widgets" not in clean.metadata
     nbformat.validate(clean)
+
+
+def test_a_run_with_other_parameters_says_so_and_is_neither_recorded_nor_published(suite, tmp_path):
+    copy, written = (tmp_path / place / "a_good" for place in ("executed", "results"))
+    for parameters, status, origin in (
+        ({}, "passed", None),
+        ({"number": 4}, "unchecked", {"number": 4}),
+        ({"profile": "hmdb51"}, "unchecked", None),
+    ):
+        (outcome,) = runner.reproduce(
+            ["a_good"],
+            notebooks=TABLE,
+            folder=suite / "notebooks",
+            output=tmp_path,
+            recorded=suite / "recorded",
+            progress=False,
+            **({"parameters": parameters} if "number" in parameters else parameters),
+        )
+        assert outcome.status == "passed", outcome.problems
+        executed = nbformat.read(copy.with_suffix(".ipynb"), as_version=4)
+        assert copies.status_of(executed) == status
+        content = json.loads(written.with_suffix(".json").read_text())
+        assert content["provenance"].get("parameters") == origin
+    for option in ("record", "publish"):
+        with pytest.raises(SettingsError, match="only the unchanged profile figures is recorded or"):
+            runner.main(["00_start_here"], parameters={"seed": 1}, **{option: True})
