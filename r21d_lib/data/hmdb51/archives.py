@@ -3,21 +3,29 @@
 Nothing is written before every name in the archive was seen to stay inside the target folder.
 """
 
+import contextlib
+import errno
 import functools
+import io
 import json
+import os
 import shutil
 import stat
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from r21d_lib.errors import DatasetError
-from r21d_lib.files import stays_inside
+from r21d_lib.files import UNWRITABLE, stays_inside
 
 SUFFIXES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".parquet")
+
+# What a disk alone says, whichever program writes to it.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -86,69 +94,111 @@ def extract(archive: Path, to: Path) -> None:
         raise
 
 
-def _zip(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+@contextlib.contextmanager
+def _reading(archive: Path, *, writes: bool = False) -> Iterator[None]:
+    """Say in one line why an archive cannot be read.
+
+    Args:
+        archive: what is read inside.
+        writes: something is written inside, too: what the target's disk refuses is let through.
+
+    Raises:
+        DatasetError: if it is damaged, may not be read, or is of a kind that Python does not unpack.
+    """
     try:
-        with zipfile.ZipFile(archive) as file:
-            entries = file.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DatasetError(f"{archive} is damaged ({error}): copy it again") from error
+        yield
+    except Exception as error:  # each form and each compression has errors of its own for damage
+        why = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.errno:
+            if writes and error.errno in UNWRITABLE and str(error.filename) != str(archive):
+                raise
+            way_out = f"cannot be read ({error.strerror or why}): check its rights, or copy it again"
+        elif isinstance(error, RuntimeError):  # zipfile's for a password and an unknown compression
+            way_out = f"cannot be unpacked ({why}): unpack it with another program, and give the folder"
+        else:
+            way_out = f"is damaged ({why}): copy it again"
+        raise DatasetError(f"{archive} {way_out}") from error
+
+
+def _zip(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+    with _reading(archive), zipfile.ZipFile(archive) as file:
+        entries = file.infolist()
     for entry in entries:
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise DatasetError(f"{archive} is refused: its entry {entry.filename!r} is a link")
 
     def unpack(to: Path) -> None:
-        try:
-            with zipfile.ZipFile(archive) as file:
-                file.extractall(to)
-        except (zipfile.BadZipFile, OSError, RuntimeError) as error:
-            raise DatasetError(f"{archive} cannot be unpacked ({error}): copy it again") from error
+        with _reading(archive, writes=True), zipfile.ZipFile(archive) as file:
+            file.extractall(to)
 
     return [entry.filename for entry in entries], unpack
 
 
 def _tar(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
-    try:
-        with tarfile.open(archive) as file:
-            entries = file.getmembers()
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DatasetError(f"{archive} is damaged ({error}): copy it again") from error
+    with _reading(archive), tarfile.open(archive) as file:
+        entries = file.getmembers()
+        _check_end(file)
     for entry in entries:
         if not (entry.isfile() or entry.isdir()):
             raise DatasetError(f"{archive} is refused: its entry {entry.name!r} is no plain file")
 
     def unpack(to: Path) -> None:
-        try:
-            with tarfile.open(archive) as file:
-                file.extractall(to, filter="data")
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise DatasetError(f"{archive} cannot be unpacked ({error}): copy it again") from error
+        with _reading(archive, writes=True), tarfile.open(archive) as file:
+            file.extractall(to, filter="data")
 
     return [entry.name for entry in entries], unpack
 
 
+def _check_end(file: tarfile.TarFile) -> None:
+    """Tell whether a tar whose entries were listed is whole, which tarfile alone does not.
+
+    It takes a header that makes no sense for the end, and leaves out the end of a compressed stream,
+    which holds its checksum.
+    """
+    stream = file.fileobj
+    assert stream is not None
+    if isinstance(stream, io.BufferedReader):  # not compressed
+        stream.seek(file.offset)
+        if any(stream.read(tarfile.BLOCKSIZE)):
+            raise tarfile.ReadError("one of its headers makes no sense")
+    while stream.read(2**20):
+        pass
+
+
 def _parquet(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
     """Read a table of the Hugging Face Hub: a column `video` of {bytes, path}, a row a video."""
-    import pyarrow
     import pyarrow.parquet
 
-    try:
+    with _reading(archive):
         table = pyarrow.parquet.ParquetFile(archive)
-        paths = table.read(columns=["video.path"]).column("video").to_pylist()
-    except (pyarrow.ArrowException, KeyError, OSError) as error:
+        columns = {table.schema.column(i).path for i in range(len(table.schema.names))}
+    if not {"video.bytes", "video.path"} <= columns:
         raise DatasetError(
-            f"{archive} is no table with a column video of bytes and path ({error}): take another form"
-        ) from error
-    names = [PurePosixPath((row or {}).get("path") or "").name for row in paths]
+            f"{archive} is no table with a column video of bytes and path: take another form"
+        )
+    with _reading(archive):
+        videos = table.read(columns=["video.path"]).column("video").to_pylist()
+    paths = [(video or {}).get("path") for video in videos]
+    names = [PurePosixPath(path).name if isinstance(path, str) else "" for path in paths]
     if not all(names):
         raise DatasetError(
             f"{archive} does not say the videos' names, which the official splits list: take another "
             "form"
         )
 
+    def rows() -> Iterator[dict[str, Any]]:
+        with _reading(archive):  # and nothing of the writing, which is its reader's
+            for batch in table.iter_batches(batch_size=16, columns=["video"]):
+                yield from batch.column("video").to_pylist()
+
     def unpack(to: Path) -> None:
-        for batch in table.iter_batches(batch_size=16, columns=["video"]):
-            for row in batch.column("video").to_pylist():
-                (to / PurePosixPath(row["path"]).name).write_bytes(row["bytes"])
+        for row in rows():
+            if not isinstance(row["bytes"], bytes):
+                raise DatasetError(
+                    f"{archive} names {row['path']} but does not hold the video itself: take another "
+                    "form, whose files are in it"
+                )
+            (to / PurePosixPath(row["path"]).name).write_bytes(row["bytes"])
 
     return names, unpack
 
@@ -178,7 +228,11 @@ def _extract_with(tool: _Tool, archive: Path, to: Path) -> None:
 def _run(command: list[str], archive: Path) -> str:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
-        lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        said = (done.stderr or done.stdout).decode(errors="replace")
+        for full in _FULL:  # not the archive's fault, and told as of every other form
+            if os.strerror(full) in said:
+                raise OSError(full, os.strerror(full))
+        lines = said.strip().splitlines()
         reason = lines[-1] if lines else f"{command[0]} ended with {done.returncode}"
         raise DatasetError(f"{archive} cannot be unpacked ({reason}): copy it again")
     return done.stdout.decode(errors="surrogateescape")
