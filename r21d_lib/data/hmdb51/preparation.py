@@ -64,7 +64,7 @@ def _fill(
     source: Path, to: Path, classes: Collection[str] | None, workers: int | None, progress: bool
 ) -> list[str]:
     """Do what `prepare_files` says, with nobody else at it."""
-    hidden = to / _HIDDEN
+    given, hidden = source, to / _HIDDEN
     shutil.rmtree(hidden, ignore_errors=True)  # of an interrupted preparation
     try:
         hidden.mkdir(parents=True)
@@ -89,6 +89,12 @@ def _fill(
         _make_all(todo, to, hidden, workers, progress)
         return sorted(todo)
     except OSError as error:
+        # A copy's error names both files where either may be at fault.
+        file = Path(str(error.filename or ""))
+        if error.filename2 is None and file.is_relative_to(given):
+            raise DatasetError(
+                f"{file} cannot be read ({error.strerror}): check its rights, or copy it again"
+            ) from error
         raise DatasetError(
             f"{to} cannot be filled ({error}): free space or choose another folder"
         ) from error
