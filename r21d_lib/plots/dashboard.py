@@ -70,6 +70,7 @@ def dashboard(files: Sequence[str | Path] | None = None) -> "VBox":
 
     def choose_scores(*_: object) -> None:
         """Offer what can stand beside the chosen scores, and the cells that can be opened."""
+        behind.clear()  # of the former scores: the offers below redraw before there are new cells
         chosen = by_title[first.value]
         others = [t for t, one in by_title.items() if t != first.value and _comparable(chosen, one)]
         _offer(second, [_NONE, *others])

@@ -5,9 +5,10 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from r21d_lib.evaluation.scores import confusion, with_clips
+from r21d_lib.evaluation.scores import Scores, confusion, with_clips
 from r21d_lib.plots.dashboard import dashboard
 from r21d_lib.suite.repository import BENCHMARKS
 from r21d_lib.training.scored import ScoredList
@@ -50,6 +51,35 @@ def test_every_control_redraws_its_picture_and_cells_open_their_videos():
     assert len(cell.options) == (fewer > 0).sum()
     redrawn(lambda: setattr(first, "value", first.options[1]))
     assert second.options == ("nothing", "R(2+1)D, small_scratch_seed0")
+
+
+def mistaken(path, count):
+    """Write scores of `count` classes, four videos each, of which one is taken for the class before."""
+    classes = tuple(f"class{n}" for n in range(count))
+    labels = np.repeat(np.arange(count), 4)
+    said = np.where(np.arange(len(labels)) % 4, labels, labels - 1)
+    names = tuple(f"class{label}/{n}.avi" for n, label in enumerate(labels))
+    probabilities = np.eye(count, dtype=np.float16)[said][:, None]
+    Scores(names, labels, classes, probabilities).save(path)
+    return path
+
+
+@pytest.mark.parametrize("beside", ["b20", "nothing"])
+def test_other_classes_can_be_chosen_whatever_was_opened(tmp_path, beside):
+    files = [mistaken(tmp_path / f"{name}.npz", int(name[1:])) for name in ("a20", "b20", "c3")]
+    board = dashboard(files)
+    controls, (left, matrix) = (part.children for part in board.children)
+    first, second, _, _, cell, number = controls
+    second.value = beside
+    cell.value = next(option for option in cell.options if option.startswith("class19 "))
+    first.value = "c3"
+
+    fresh = dashboard(files[2:])
+    chosen, (fresh_left, fresh_matrix) = (part.children for part in fresh.children)
+    assert matrix.value == fresh_matrix.value
+    assert [one.value for one in left.children] == [one.value for one in fresh_left.children]
+    assert (second.options, cell.options) == (("nothing",), chosen[4].options)
+    assert (cell.value, number.max) == (chosen[4].value, chosen[5].max)
 
 
 def test_both_scores_of_one_run_are_offered(tmp_path):
