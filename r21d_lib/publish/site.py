@@ -42,7 +42,9 @@ EXECUTED = BUILD / "executed"
 _MOST_NETWORK_MB = 300
 # People whom no split of ActionFigures shows: the shipped network was not trained on them.
 _EXAMPLE_GROUP = 1000
-_AS_THEY_ARE = ("site.css", "site.js", "explorers.js", "live_page.js", "mathjax_config.js")
+_AS_THEY_ARE = (
+    *("site.css", "site.js", "explorers.js", "clips.js", "live_page.js", "mathjax_config.js"),
+)
 _RUNTIME = (
     "dist/ort.wasm.min.js",
     "dist/ort-wasm-simd-threaded.mjs",

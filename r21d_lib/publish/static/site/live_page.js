@@ -6,6 +6,7 @@ const about = window.r21dAbout;
 const { clip_len: clipLen, stride, resize: size, crop } = about.clips;
 const FPS = about.clips.fps ?? 30; // that the stride counts in
 const STEP = stride / FPS; // seconds from one frame of a clip to the next
+const CLIP = clipLen * STEP; // seconds that a clip lasts
 const ANSWERS_IN_MEAN = 5;
 const BARS = 5;
 const byId = (id) => document.getElementById(id);
@@ -55,82 +56,16 @@ async function startNetwork() {
   await ask({ glue, wasm, network, clips: about.clips });
 }
 
-// Resizing -------------------------------------------------------------------------------------------
-
-// Weights of an antialiased linear filter in whole numbers, as torch and Pillow compute them for uint8.
-function resizingWeights(from, to) {
-  const scale = from / to;
-  const support = Math.max(scale, 1);
-  const rows = [];
-  let largest = 0;
-  for (let i = 0; i < to; i++) {
-    const centre = scale * (i + 0.5);
-    const first = Math.max(Math.trunc(centre - support + 0.5), 0);
-    const count = Math.min(Math.trunc(centre + support + 0.5), from) - first;
-    const weights = Array.from({ length: count }, (_, j) =>
-      Math.max(0, 1 - Math.abs((j + first - centre + 0.5) / support)),
-    );
-    const sum = weights.reduce((a, b) => a + b, 0);
-    rows.push({ first, weights: weights.map((weight) => weight / sum) });
-    largest = Math.max(largest, ...rows[i].weights);
-  }
-  let bits = 0;
-  while (bits < 22 && Math.trunc(0.5 + largest * 2 ** (bits + 1)) < 2 ** 15) bits++;
-  for (const row of rows) {
-    row.weights = Int32Array.from(row.weights, (weight) => Math.trunc(0.5 + weight * 2 ** bits));
-  }
-  return { rows, bits };
-}
-
-const weightsOf = new Map();
-
-function cachedWeights(from, to) {
-  const key = `${from}>${to}`;
-  if (!weightsOf.has(key)) weightsOf.set(key, resizingWeights(from, to));
-  return weightsOf.get(key);
-}
-
-// Resize (height, width, channels) uint8 to `size`, RGB: first along the rows, then along the columns.
-function resizeFrame(pixels, height, width, channels) {
-  const [toHeight, toWidth] = size;
-  const across = cachedWeights(width, toWidth);
-  const down = cachedWeights(height, toHeight);
-  const narrow = new Uint8ClampedArray(height * toWidth * 3);
-  for (let y = 0, place = 0; y < height; y++) {
-    for (const { first, weights } of across.rows) {
-      let red = 1 << (across.bits - 1);
-      let green = red;
-      let blue = red;
-      let from = (y * width + first) * channels;
-      for (let j = 0; j < weights.length; j++, from += channels) {
-        red += weights[j] * pixels[from];
-        green += weights[j] * pixels[from + 1];
-        blue += weights[j] * pixels[from + 2];
-      }
-      narrow[place++] = red >> across.bits;
-      narrow[place++] = green >> across.bits;
-      narrow[place++] = blue >> across.bits;
-    }
-  }
-  const line = 3 * toWidth;
-  const small = new Uint8ClampedArray(toHeight * line);
-  down.rows.forEach(({ first, weights }, y) => {
-    for (let x = 0; x < line; x++) {
-      let sum = 1 << (down.bits - 1);
-      for (let j = 0; j < weights.length; j++) sum += weights[j] * narrow[(first + j) * line + x];
-      small[y * line + x] = sum >> down.bits;
-    }
-  });
-  return small;
-}
-
 // Frames become clips --------------------------------------------------------------------------------
 
+const resizeFrame = (...frame) => resizeTo(size, ...frame);
 const reader = document.createElement("canvas");
 const readerContext = reader.getContext("2d", { willReadFrequently: true });
-let ring = []; // the newest frames, resized
-let due = null; // when the next frame is wanted [s]
-let newest = null; // when the last one was [s]
+const rolling = new RollingClip(clipLen, stride, FPS);
+let due = null; // when the next clip may end [s]
+let newest = null; // when the last frame was [s]
+let before = 0; // what the earlier rounds of a looped short file took [s]
+let presented = null; // frames that the browser showed of this source
 let dropped = 0; // frames that never came, or that no clip ended with
 let busy = false;
 let answers = []; // the last ones, newest last
@@ -139,9 +74,11 @@ let source = 0; // counts up, so that an answer about an earlier source is throw
 
 function restart() {
   source++;
-  ring = [];
+  rolling.clear();
   due = null;
   newest = null;
+  before = 0;
+  presented = null;
   dropped = 0;
   answers = [];
   answered = [];
@@ -157,27 +94,28 @@ function readFrame() {
   return resizeFrame(readerContext.getImageData(0, 0, width, height).data, height, width, 4);
 }
 
-// Called for every frame that the browser shows, with its time; takes one each `STEP` seconds.
+// Called for every frame that the browser shows, with its time; a clip ends each `STEP` seconds at most.
 function onFrame(now, metadata) {
   if (!video.srcObject && !video.src) return;
   video.requestVideoFrameCallback(onFrame);
-  const time = video.srcObject ? now / 1000 : metadata.mediaTime;
-  if (time < newest) {
+  if (presented !== null) dropped += Math.max(0, metadata.presentedFrames - presented - 1);
+  presented = metadata.presentedFrames;
+  const own = video.srcObject ? now / 1000 : metadata.mediaTime;
+  if (newest !== null && before + own < newest) {
     // The file began anew. A clip across the seam would show what never happened, unless the file is
     // shorter than a clip: such a one is looped in training, too.
-    if (video.duration >= clipLen * STEP) ring = [];
+    if (video.duration >= CLIP) rolling.clear();
+    else before = Math.max(before + video.duration, newest + 1 / FPS - own);
     due = null;
+  } else if (newest !== null && before + own - newest >= Math.max(CLIP, 1)) {
+    rolling.clear(); // nobody saw what was between
   }
+  const time = before + own;
   newest = time;
-  if (due !== null && time < due - 0.5 / FPS) return;
-  const missed = due === null ? 0 : Math.max(0, Math.round((time - due) / STEP));
-  dropped += missed;
-  if (missed >= clipLen) ring = [];
-  due = (due === null ? time : due + missed * STEP) + STEP;
-  ring.push(readFrame());
-  if (ring.length > clipLen) ring.shift();
-  showClip();
-  if (ring.length < clipLen) return;
+  if (!rolling.wants(time)) return;
+  rolling.push(time, readFrame());
+  if (!rolling.ready || (due !== null && time < due)) return;
+  due = time + STEP - 0.5 / FPS;
   if (busy) dropped++;
   else answerNewest(performance.now());
 }
@@ -186,7 +124,9 @@ async function answerNewest(taken) {
   busy = true;
   const asked = source;
   try {
-    const { probabilities } = await ask({ frames: [...ring] });
+    const frames = rolling.clip();
+    showClip(frames);
+    const { probabilities } = await ask({ frames });
     if (asked === source) {
       answers = [...answers, probabilities].slice(-ANSWERS_IN_MEAN);
       answered = [...answered, performance.now()].slice(-20);
@@ -206,12 +146,12 @@ seen.width = clipLen * (crop + GAP) - GAP;
 seen.height = crop;
 const seenContext = seen.getContext("2d");
 
-function showClip() {
+function showClip(frames) {
   const [height, width] = size;
   const top = Math.floor((height - crop) / 2);
   const left = Math.floor((width - crop) / 2);
   const picture = seenContext.createImageData(width, height);
-  ring.forEach((frame, t) => {
+  frames.forEach((frame, t) => {
     for (let i = 0; i < height * width; i++) {
       picture.data.set([frame[3 * i], frame[3 * i + 1], frame[3 * i + 2], 255], 4 * i);
     }
@@ -379,7 +319,9 @@ function connect() {
 
 async function start() {
   byId("seen-text").textContent =
-    `What the network gets: ${clipLen} frames of ${crop} × ${crop} pixels, ${STEP.toFixed(1)} s apart.`;
+    `What the network gets: ${clipLen} frames of ${crop} × ${crop} pixels, ` +
+    `${Number(STEP.toPrecision(2))} s apart, or those of the source that are nearest in time.` +
+    (about.clips.fps ? "" : " (r21d predict takes a file's frames one by one, whatever its rate.)");
   const lacking = ["WebAssembly", "DecompressionStream", "Worker"].filter((name) => !(name in window));
   if (!("requestVideoFrameCallback" in video)) lacking.push("requestVideoFrameCallback");
   if (lacking.length) {
