@@ -13,7 +13,8 @@ from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.live.rolling import RollingClip
 from r21d_lib.publish import site
 
-pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="no node here")
+playwright = pytest.importorskip("playwright")
+NODE = shutil.which("node") or str(Path(playwright.__file__).parent / "driver" / "node")
 SCRIPT = Path(__file__).with_name("live_page_in_node.js")
 SHIPPED, DENSE = (ClipSettings(n, stride, (4, 6), 4, fps=30.0) for n, stride in ((8, 3), (16, 1)))
 SECONDS = 4
@@ -25,7 +26,7 @@ def watched(settings, times, *, film=False, duration=1000.0):
     given = {"folder": str(site.SOURCES), "about": about, "times": list(times)}
     given |= {"film": film, "duration": duration}
     done = subprocess.run(
-        ["node", str(SCRIPT)], input=json.dumps(given), capture_output=True, text=True, check=False
+        [NODE, str(SCRIPT)], input=json.dumps(given), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
