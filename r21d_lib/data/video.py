@@ -7,7 +7,7 @@ by index returns wrong ones on HMDB51's own files, silently; decoded in order it
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -177,24 +177,45 @@ def at_rate(
     """Yield a video's frames at an even rate: for each moment k / fps the one nearest in time.
 
     Args:
-        timed: seconds and frame, as `timed` gives them; the last frame is shown as long as the one
-            before. A video of that very rate comes back frame by frame.
+        timed: seconds and frame, as `timed` gives them; the last frame is shown for `last_gap` at
+            most. A video of that very rate comes back frame by frame.
         fps: frames a second.
     """
     moment = 0
     before: tuple[float, np.ndarray] | None = None
-    gap = 1 / fps
+    times, gap = list[float](), 1 / fps
     for seconds, frame in timed:
+        times.append(seconds)
         if before is not None:
             while moment / fps < (before[0] + seconds) / 2:
                 yield moment / fps, before[1]
                 moment += 1
             gap = seconds - before[0]
         before = seconds, frame
-    # A quarter of a frame less, as time stamps are rounded.
-    while before is not None and moment / fps < before[0] + gap - 0.25 / fps:
+    if before is None:
+        return
+    # A quarter of a frame less, as time stamps are rounded; and no moment lies past the video's end.
+    until = min(before[0] + gap - 0.25 / fps, before[0] + last_gap(times, gap))
+    while moment / fps < until:
         yield moment / fps, before[1]
         moment += 1
+
+
+def last_gap(times: Sequence[float], otherwise: float) -> float:
+    """Return how long a video's last frame is shown [s], which no stamp tells: as long as most others.
+
+    Where every few frames one is shown twice as long (films of 24 frames a second shown at 30, as
+    HMDB51 has them), and the one before the last was, so is the last. A longer gap is a still, as at
+    the end of a screen's recording: it says nothing of the last frame.
+
+    Args:
+        times: when each frame is shown [s], one or more, increasing.
+        otherwise: what a video of one frame gets [s].
+    """
+    if len(times) < 2:
+        return otherwise
+    usual, last = float(np.median(np.diff(times))), times[-1] - times[-2]
+    return last if 1.25 * usual < last < 2.25 * usual else usual
 
 
 def decode(path: str | Path, *, decoder: Decoder = "pyav") -> np.ndarray:

@@ -19,7 +19,7 @@ from r21d_lib import checkpoints
 from r21d_lib.data import flow, safe_decoder
 from r21d_lib.data.clip_settings import MOST_CLIPS
 from r21d_lib.data.clips import clip_indices, resize, to_network, uniform_starts
-from r21d_lib.data.video import at_rate
+from r21d_lib.data.video import at_rate, last_gap
 from r21d_lib.errors import CheckpointError, SettingsError, VideoError
 from r21d_lib.models.fast import optimized
 from r21d_lib.prediction.prediction import Prediction
@@ -225,8 +225,7 @@ class Recognizer:
             for key, kept in parts.items():
                 kept.append(found[key])
         whole = {key: np.concatenate(kept) for key, kept in parts.items()}
-        last = float(np.median(np.diff(times))) if len(times) > 1 else gap  # the last frame's time
-        end = times[-1] + last
+        end = times[-1] + last_gap(times, gap)
         return Prediction(
             name=name,
             classes=self.classes,

@@ -42,6 +42,35 @@ def test_frames_at_uneven_times_are_shown_as_long_as_they_last():
     assert shown == [0, 1, 1, 2, 2, 2, 3] or shown == [0, 1, 1, 1, 2, 2, 3]  # 0.3 lies in the middle
 
 
+@pytest.mark.parametrize(("last", "shown"), [(0.01, 1), (2 / 30, 2), (1.0, 1), (2.0, 1)])
+def test_the_last_frame_is_shown_as_long_as_others_and_no_moment_lies_past_the_end(last, shown):
+    timed = moments(30, 2)
+    timed.append((timed[-1][0] + last, np.full((2, 2, 3), 60, np.int32)))
+    end = timed[-1][0] + video.last_gap([seconds for seconds, _ in timed], 1)
+    assert end == pytest.approx(timed[-1][0] + shown / 30)
+    for fps in (8, 30, 60):
+        given = [seconds for seconds, _ in video.at_rate(iter(timed), fps)]
+        assert timed[-1][0] - 1 / fps < given[-1] < end
+
+
+def test_a_film_of_24_frames_shown_at_30_keeps_its_length():
+    times = np.cumsum([0, *[1, 1, 1, 2] * 12]) / 30
+    given = list(video.at_rate(((t, np.zeros((1, 1, 3), np.uint8)) for t in times.tolist()), 30))
+    assert len(given) == 62  # 60 until the last frame, which is shown twice as the one before
+
+
+@pytest.mark.parametrize("rate", [23.976, 25, 29.97, 50, 59.94])
+def test_rounded_stamps_of_an_even_rate_change_no_last_frame(rate):
+    for count in range(240, 260):
+        exact = [(k / rate, np.zeros((1, 1, 3), np.uint8)) for k in range(count)]
+        rounded = [(round(seconds, 3), frame) for seconds, frame in exact]
+        for its in (exact, rounded):
+            # By the last gap, which the caches that are kept went by.
+            shown = its[-1][0] + (its[-1][0] - its[-2][0]) - 0.25 / 30
+            given = [seconds for seconds, _ in video.at_rate(iter(its), 30)]
+            assert given[-1] < shown <= len(given) / 30
+
+
 @pytest.fixture(scope="module")
 def slow_and_fast(tmp_path_factory):
     """One drawn action as a video of 30, and each of its frames twice or four times at 60 and 120."""

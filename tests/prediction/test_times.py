@@ -17,6 +17,8 @@ MILLISECOND = Fraction(1, 1000)
 PHONE = [*range(0, 8000, 200), *range(8000, 9500, 33)]
 BROWSER = np.cumsum(np.random.default_rng(0).integers(20, 47, 90)).tolist()
 LOST = [*range(0, 800, 40), *range(3800, 6200, 40)]
+# A screen that is recorded while nothing moves any more.
+STILL = [*(round(k * 100 / 3) for k in range(60)), 4000]
 
 
 def write(path, times, codec="libx264", base=MILLISECOND):
@@ -40,12 +42,13 @@ def recognizer():
     return Recognizer("figures")
 
 
-@pytest.fixture(params=["phone.mp4", "browser.webm", "lost.avi"])
+@pytest.fixture(params=["phone.mp4", "browser.webm", "lost.avi", "still.mp4"])
 def film(request, tmp_path):
     """A video's path and the seconds of its frames, from the first."""
     times, codec, base = {
         "phone.mp4": (PHONE, "libx264", MILLISECOND),
         "browser.webm": (BROWSER, "libvpx", MILLISECOND),
+        "still.mp4": (STILL, "libx264", MILLISECOND),
         "lost.avi": (LOST, "mpeg4", Fraction(1, 25)),
     }[request.param]
     return write(tmp_path / request.param, times, codec, base), (np.array(times) - times[0]) / 1000
@@ -63,6 +66,8 @@ def test_answers_are_told_at_their_time(film, recognizer, tmp_path):
     # The checkpoint's clips are cut at 30 frames a second, whatever the film's rate.
     np.testing.assert_allclose(said.timeline()["start"], said.starts / 30, atol=2e-3)
     assert said.spells()[-1].end == pytest.approx(said.times[-1])
+    assert (np.diff(said.moments) > 0).all()
+    assert (said.timeline()["end"] <= said.times[-1]).all()
     assert seconds[-1] < said.times[-1] < seconds[-1] + 0.3
     assert said.fps == pytest.approx(len(seconds) / said.times[-1])
     ((file, _),) = features.extract(recognizer, {"a": path}, tmp_path, ["logits"], progress=False)
