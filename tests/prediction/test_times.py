@@ -9,6 +9,7 @@ import pytest
 
 from r21d_lib.data import video
 from r21d_lib.prediction import features, overlay
+from r21d_lib.prediction.prediction import Prediction
 from r21d_lib.prediction.recognizer import Recognizer
 
 MILLISECOND = Fraction(1, 1000)
@@ -90,6 +91,54 @@ def test_an_overlay_lasts_as_long_as_the_film(film, recognizer, tmp_path):
     overlay.write(path, said, tmp_path / "seen.mp4", progress=False)
     last = [second for second, _ in video.timed(tmp_path / "seen.mp4")][-1]
     assert last == pytest.approx(said.times[-1], abs=0.1)
+
+
+@pytest.mark.parametrize(("slow", "fast"), [(24, 30), (15, 30), (30, 60), (29.97, 59.94), (10, 25)])
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("clock", [None, 1000, 90_000])
+def test_an_overlay_shows_every_frame_in_its_time_where_the_rate_changes(
+    slow, fast, order, clock, monkeypatch
+):
+    gaps = [*[1 / slow] * 203, *[1 / fast] * 101, 0.7][::order]
+    times = np.cumsum([0.0, *gaps, gaps[-1]])
+    times = times if clock is None else np.round(times * clock) / clock
+    shown, rate = drawn_frames(times, monkeypatch)
+    assert np.unique(shown).tolist() == list(range(len(times) - 1))
+    assert (np.diff(shown) >= 0).all()
+    first = np.searchsorted(shown, np.arange(len(times) - 1)) / rate
+    assert np.abs(first - times[:-1]).max() < 1.6 / rate
+    assert rate <= 60
+
+
+def test_an_overlay_of_more_than_60_frames_a_second_is_thinned_and_lasts_as_long(monkeypatch):
+    times = np.cumsum([0.0, *[1 / 20] * 40, *[1 / 240] * 480, *[1 / 20] * 40])
+    shown, rate = drawn_frames(times, monkeypatch)
+    assert len(shown) / rate == pytest.approx(times[-1], abs=0.03)
+    assert rate == 60
+
+
+@pytest.mark.parametrize("rate", [10, 24000 / 1001, 25, 29.97, 30, 60, 120, 240])
+def test_an_overlay_of_an_even_video_has_its_frames_and_its_rate(rate, monkeypatch):
+    times = np.round(np.arange(501) / rate, 3)
+    shown, written = drawn_frames(times, monkeypatch)
+    assert shown.tolist() == list(range(500))
+    assert written == 500 / times[-1]
+
+
+def drawn_frames(times, monkeypatch):
+    """Return which frame each of an overlay's is, and the rate, of a video with these times."""
+    said = Prediction("", ("a",), np.ones((1, 1), np.float32), np.array([0]), 8, times, times)
+    written = {}
+
+    def encode(path, frames, *, fps, sound):
+        written.update(shown=np.array(list(frames)), fps=fps)
+
+    monkeypatch.setattr(overlay, "encode", encode)
+    monkeypatch.setattr(overlay, "drawn", lambda frames, prediction: frames)
+    monkeypatch.setattr(overlay.safe_decoder, "stream", lambda video: iter(range(len(times) - 1)))
+    monkeypatch.setattr(overlay.safe_decoder, "sound", lambda video: ())
+    overlay.write("film.mp4", said, "none.mp4", progress=False)
+    return written["shown"], written["fps"]
 
 
 def test_a_clip_every_second_is_one_by_the_clock(film, recognizer):
