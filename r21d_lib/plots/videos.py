@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.figure import SubFigure
 
 from r21d_lib.plots.style import (
     CHOSEN,
@@ -147,36 +148,40 @@ def prediction(
     labels: Sequence[str],
     agreement: Sequence[float],
     *,
-    seconds: tuple[float, float],
+    edges: np.ndarray,
     title: str = "",
 ) -> Figure:
     """Show a video's frames, what its clips say over time, and their mean as bars.
 
     Args:
-        pictures: (h, w, 3) uint8 frames of one size, in time's order.
+        pictures: (h, w, 3) uint8 frames of one size, in time's order; without any, the rest is shown.
         scores: (clips, classes) probabilities of the best classes, the best first.
         labels: names of these classes.
         agreement: of each class, the share of clips that say it.
-        seconds: where the first clip starts and the last one ends.
+        edges: (clips + 1,) where each clip's column begins, and the last one ends [s].
         title: above the figure.
     """
-    height, width = pictures[0].shape[:2]
-    inches = min(10 / len(pictures) * height / width, 2.4)
+    inches = 0.0
+    if pictures:
+        height, width = pictures[0].shape[:2]
+        inches = min(10 / len(pictures) * height / width, 2.4)
     below = 0.75 + 0.3 * len(labels)
     figure = Figure(
         10,
         inches + below + (0.3 if title else 0),
-        photographs=True,
-        about="Frames of a video, and the classes that a network answers",
+        photographs=bool(pictures),
+        about=f"{'Frames of a video, and the' if pictures else 'The'} classes that a network answers",
     )
-    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(inches, below)).flat
-    for ax, picture in zip(upper.subplots(1, len(pictures), squeeze=False)[0], pictures, strict=True):
-        draw_frame(ax, picture)
+    lower: Figure | SubFigure = figure
+    if pictures:
+        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(inches, below)).flat
+        strip = upper.subplots(1, len(pictures), squeeze=False)[0]
+        for ax, picture in zip(strip, pictures, strict=True):
+            draw_frame(ax, picture)
     left, right = lower.subplots(1, 2, width_ratios=(3, 2), sharey=True)
-    extent = (*seconds, len(labels) - 0.5, -0.5)
-    left.imshow(
-        scores.T, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=extent, interpolation="nearest"
-    )
+    rows = np.arange(len(labels) + 1) - 0.5
+    left.pcolormesh(edges, rows, scores.T, cmap="Blues", vmin=0, vmax=1)
+    left.set(xlim=(edges[0], edges[-1]), ylim=(rows[-1], rows[0]))
     left.set_yticks(range(len(labels)), [plain(label) for label in labels])
     left.set(xlabel="time [s], darker is more probable")
     mean = scores.mean(0)

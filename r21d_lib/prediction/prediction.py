@@ -165,16 +165,20 @@ class Prediction:
         }
 
     def figure(self) -> "Figure":
-        """Draw the video's frames, what its clips say over time, and the mean as bars."""
+        """Draw the video's frames, what its clips say over time, and the mean as bars.
+
+        A clip's column reaches half way to its neighbours' centres.
+        """
         from r21d_lib import plots
 
         best = self.top()
+        edges = np.concatenate([self.starts[:1], self._middles, self._ends[-1:]])
         return plots.prediction(
             self.pictures,
             self.probabilities[:, [self.classes.index(answer.label) for answer in best]],
             [answer.label for answer in best],
             [answer.agreement for answer in best],
-            seconds=(float(self.seconds(self.starts)[0]), float(self.seconds(self._ends)[-1])),
+            edges=self.seconds(edges),
             title=self.name.replace("\\", "/").rsplit("/", 1)[-1],
         )
 
@@ -196,6 +200,11 @@ class Prediction:
         return np.minimum(self.starts + self.span, len(self.moments) - 1)
 
     @cached_property
+    def _middles(self) -> np.ndarray:
+        """(clips - 1,) frames half way between a clip and the next, whether they overlap or not."""
+        return (self._ends[:-1] + self.starts[1:]) / 2
+
+    @cached_property
     def _sureness(self) -> np.ndarray:
         """(clips,) the probability of each clip's best class."""
         return self.probabilities.max(1)
@@ -204,9 +213,8 @@ class Prediction:
     def _surest(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (N + 1,) edges [frames] of stretches held by the same clips, and (N,) the surest."""
         # Where clips leave gaps, each reaches half way to the next.
-        middles = (self._ends[:-1] + self.starts[1:]) / 2
-        begins = np.minimum(self.starts, np.concatenate([self.starts[:1], middles]))
-        ends = np.maximum(self._ends, np.concatenate([middles, self._ends[-1:]]))
+        begins = np.minimum(self.starts, np.concatenate([self.starts[:1], self._middles]))
+        ends = np.maximum(self._ends, np.concatenate([self._middles, self._ends[-1:]]))
         edges = np.unique(np.concatenate([begins, ends]))
         first = np.searchsorted(ends, edges[:-1], side="right")
         after = np.searchsorted(begins, edges[:-1], side="right")

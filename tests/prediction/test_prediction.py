@@ -110,6 +110,33 @@ def test_it_says_what_it_saw_in_a_picture(said):
     assert f'alt="{said.top(1)[0].label} 0.' in picture
 
 
+@pytest.mark.parametrize(
+    ("starts", "num_frames", "edges"),
+    [
+        ([0, 300, 428], 450, [0, 161, 375, 450]),  # 22 frames each, and long gaps
+        ([0, 11, 22], 44, [0, 16.5, 27.5, 44]),
+        ([0], 5, [0, 5]),
+    ],
+)
+def test_a_clip_is_drawn_at_its_time(starts, num_frames, edges):
+    scores = np.eye(3, dtype=np.float32)[: len(starts)]
+    times = np.arange(num_frames + 1) / 30
+    picture = np.zeros((48, 64, 3), np.uint8)
+    said = Prediction("", ("a", "b", "c"), scores, np.array(starts), 22, times, times, (picture,) * 2)
+    (mesh,) = said.figure().axes[2].collections
+    np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], np.array(edges) / 30)
+    np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(3, -1), scores.T)
+
+
+def test_without_pictures_the_rest_is_drawn():
+    times = np.arange(23) / 30
+    said = Prediction(
+        "", ("a", "b"), np.array([[0.75, 0.25]], np.float32), np.array([0]), 22, times, times
+    )
+    assert [ax.get_xlabel()[:4] for ax in said.figure().axes] == ["time", "mean"]
+    assert said._repr_html_().startswith('<img src="data:image/png;base64,')
+
+
 def with_rotation(path):
     """Make the header of an .mp4 say: turn by a quarter."""
     content = bytearray(path.read_bytes())
