@@ -28,7 +28,8 @@ def extract(
     force: bool = False,
     progress: bool = True,
 ) -> Iterator[tuple[Path, str | None]]:
-    """Write <folder>/<video's name>.<form> for each video that has no such file of this request.
+    """Write <folder>/<video's name>.<form> for each video that has no such file of this request
+    and of the recogniser's classes.
 
     A .safetensors file holds a (clips, ...) float32 tensor an activation, `starts`, (clips,) int64, the
     first frame of each clip at the rate of the clips, and `seconds`, (clips,) float64, its time. A
@@ -68,7 +69,8 @@ def extract(
             if path.is_file():
                 status = path.stat()
                 request["video"] = [str(path.resolve()), status.st_size, status.st_mtime_ns]
-                if _note(target, form).get("request") == request:
+                note = _note(target, form)
+                if (note.get("request"), note.get("classes")) == (request, list(recognizer.classes)):
                     yield target, "there"
                     continue
             if target.exists() and not force and not _note(target, form):

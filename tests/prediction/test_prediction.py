@@ -18,7 +18,7 @@ from r21d_lib.data.lists import VideoList
 from r21d_lib.errors import CheckpointError, SettingsError, VideoError
 from r21d_lib.evaluation.protocol import score_videos
 from r21d_lib.files import DATA_SPLITS, fitting
-from r21d_lib.prediction import overlay
+from r21d_lib.prediction import features, overlay
 from r21d_lib.prediction.prediction import Answer, Prediction
 from r21d_lib.prediction.recognizer import Recognizer
 from r21d_lib.suite import pictures
@@ -135,6 +135,19 @@ def test_without_pictures_the_rest_is_drawn():
     )
     assert [ax.get_xlabel()[:4] for ax in said.figure().axes] == ["time", "mean"]
     assert said._repr_html_().startswith('<img src="data:image/png;base64,')
+
+
+def test_features_of_other_class_names_are_others(recognizer, tmp_path, make_frames):
+    video.write(tmp_path / "a.avi", make_frames(30))
+    others = Recognizer("figures", classes=[f"{name}!" for name in recognizer.classes], device="cpu")
+    done = []
+    for one in (recognizer, recognizer, others, others):
+        ((file, what),) = features.extract(
+            one, {"a": tmp_path / "a.avi"}, tmp_path, ["softmax"], num_clips=1, progress=False
+        )
+        done.append(what)
+        assert features._note(file, "safetensors")["classes"] == list(one.classes)
+    assert done == ["written", "there", "written", "there"]
 
 
 def with_rotation(path):
