@@ -131,7 +131,7 @@ def timed(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
                     seconds = (
                         stamp if stamp > seconds else usual
                     )  # a stamp that goes back tells nothing
-                    yield seconds, np.ascontiguousarray(_upright(pixels, frame))
+                    yield seconds, upright(pixels, frame)
         except (av.FFmpegError, MemoryError) as error:
             raise VideoError(f"{path} is damaged ({error}): copy the file again") from error
         indexed = len(video.index_entries)
@@ -365,16 +365,24 @@ def ordinary_priority() -> Iterator[None]:
             os.sched_setscheduler(0, policy, parameters)
 
 
-def _upright(pixels: np.ndarray, frame: "VideoFrame") -> np.ndarray:
-    """Turn and mirror (H, W, 3) pixels as the file asks for: FFmpeg leaves it to its caller."""
+def upright(pixels: np.ndarray, frame: "VideoFrame") -> np.ndarray:
+    """Turn and mirror a frame's pixels as its file or stream asks for: FFmpeg leaves it to its caller.
+
+    Args:
+        pixels: (H, W, 3).
+        frame: what they were decoded from.
+
+    Returns:
+        (H, W, 3), or (W, H, 3) after a quarter turn, contiguous.
+    """
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
-        return pixels
+        return np.ascontiguousarray(pixels)
     # A pixel at (x, y) is shown at (a x + c y, b x + d y).
     (a, b, _), (c, d, _), _ = np.frombuffer(cast(bytes, data), np.int32, 9).reshape(3, 3).tolist()
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
-    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def _decode_with_decord(path: Path) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from r21d_lib.data import safe_decoder
+from r21d_lib.data.video import upright
 from r21d_lib.errors import SettingsError, VideoError
 from r21d_lib.live.rolling import TRAINED_FPS, LiveAnswer, RollingRecognizer
 
@@ -261,7 +262,7 @@ def _open_device(address: str, *, name: str, **options: Any) -> Source:
         with container:
             try:
                 for frame in decoded():
-                    pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                    pixels = upright(frame.to_ndarray(format="rgb24"), frame)
                     yield pixels, time.monotonic() if frame.time is None else frame.time
             except av.FFmpegError as error:
                 raise VideoError(f"{name} stopped ({_reason(error)}): open it again") from error

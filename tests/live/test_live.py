@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -221,6 +222,25 @@ def test_a_network_camera_is_written_in_its_own_time(camera, tmp_path):
     assert "push" in run.output
     info = video.probe(output)
     assert info.num_frames / info.fps == pytest.approx(3, abs=0.3)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_turned_or_mirrored_stream_is_shown_as_a_file_is(tmp_path, make_frames, quarters, mirrored):
+    frames, path = make_frames(3), tmp_path / "telephone.mp4"
+    video.write(path, frames, codec="libx264")
+    # The track header's matrix: cos, sin, -sin, cos, clockwise, after the picture was mirrored.
+    cos, sin = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarters]
+    a, b = (-cos, -sin) if mirrored else (cos, sin)
+    matrix = (a << 16, b << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(">9i", content, content.index(b"tkhd") + 44, *matrix)
+    path.write_bytes(content)
+    shown = np.stack([frame for frame, _ in sources.open_source(f"file://{path}").frames])
+    np.testing.assert_array_equal(shown, video.decode(path))
+    wanted = np.rot90(frames[:, :, ::-1] if mirrored else frames, -quarters, axes=(1, 2))
+    assert shown.shape == wanted.shape
+    assert np.abs(shown.astype(int) - wanted).mean() < 8
 
 
 def test_a_lost_packet_is_passed_over(camera, film):
