@@ -262,7 +262,9 @@ def gather(data: str, *, full: bool) -> None:
     for name, study in studies.items():
         for paper, row in study.standings().iterrows():
             start = ledger.REAL_STARTS.get(name, "").removeprefix("random weights, ")
-            label = ", ".join(filter(None, (str(paper), start)))
+            its = sorted({run["seed"] for run in study.runs})
+            fewer = "" if its == seeds else f"seeds: {len(its)}"
+            label = ", ".join(filter(None, (str(paper), start, fewer)))
             bars[label] = tuple(row[key] for key in ("mean", "low", "high", "groups"))
             print(f"{label:34} video@1 {row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")
     said = f"{len(splits)} of 3 splits, seeds: {len(seeds)}"
