@@ -50,19 +50,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("commands", nargs="*", default=COMMANDS, help="of the Makefile")
     commands = parser.parse_args().commands
-    kept = read_results(RESULTS) if RESULTS.is_file() else {}
+    kept = read_results(RESULTS) if RESULTS.is_file() else {}  # by command, then by machine
+    passed: list[bool] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "clone"
         clone(folder)
         for command in commands:
-            kept[command] = {**measure(command, folder), "provenance": provenance()}
-            print(
-                f"make {command}: {kept[command]['minutes']} minutes, passed: {kept[command]['passed']}"
-            )
+            made_on = provenance()
+            row = {**measure(command, folder), "provenance": made_on}
+            kept.setdefault(command, {})[made_on["machine"]] = row
+            passed.append(row["passed"])
+            print(f"make {command}: {row['minutes']} minutes, passed: {row['passed']}", flush=True)
             with whole_file(RESULTS) as partial:
                 partial.write_text(json.dumps(kept, indent=2) + "\n")
     findings.fill()
-    sys.exit(not all(kept[command]["passed"] for command in commands))
+    sys.exit(not all(passed))
 
 
 if __name__ == "__main__":

@@ -36,12 +36,13 @@ def standings(study: Study) -> str:
 
 
 def times() -> str:
-    """Return how long README's commands took in a fresh clone."""
+    """Return how long README's commands took in a fresh clone, on each kind of machine."""
     rows = []
-    for command, row in _read("fresh_clone.json").items():
-        ended = "" if row["passed"] else " (failed)"
-        machine = f"{row['provenance']['machine']}, no GPU, commit {row['provenance']['commit']}"
-        rows.append([f"`make {command}`", f"{row['minutes']:.0f}{ended}", machine])
+    for command, of_machines in _read("fresh_clone.json").items():
+        for machine, row in of_machines.items():
+            ended = "" if row["passed"] else " (failed)"
+            where = f"{machine}, no GPU, commit {row['provenance']['commit']}"
+            rows.append([f"`make {command}`", f"{row['minutes']:.0f}{ended}", where])
     return markdown(["command", "minutes", "on"], rows)
 
 

@@ -109,8 +109,9 @@ def train_recipe(
     process = this_process()
     # One process decodes what is not decoded yet; the others find it done.
     with process.main_process_first():
-        videos = recipe.videos("train", on_bad_video=on_bad_video)
-    network = recipe.start(videos.videos.classes)
+        listed = recipe.video_list("train")
+        network = recipe.start(listed.classes)  # refuses other weights before hours of decoding
+        videos = recipe.decoded(listed, on_bad_video=on_bad_video)
     if minutes is not None:
         if resume and folder.is_begun:
             # Another measurement would be another schedule; what else was asked for has to agree.

@@ -116,7 +116,8 @@ def test_from_an_empty_folder_to_a_finetuned_network_in_three_commands(hub, run,
     said = r21d("fetch", "hmdb51")
     assert "51 classes with 6,371 clips were made" in said
     assert "holds all of the three splits" in said
-    said = r21d("train", "hmdb51_finetune", "checkpoint=hf://lab/kinetics", *SMALL)
+    held = ("checkpoint=hf://lab/kinetics", "depth=10", "width=4")
+    said = r21d("train", "hmdb51_finetune", *held, *SMALL)
     (folder,) = (tmp_path / "build" / "runs").iterdir()
     assert folder.name in said
     said = r21d("evaluate", folder.name, "--clips", "2")

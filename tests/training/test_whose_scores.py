@@ -123,11 +123,12 @@ def test_a_run_of_minutes_goes_on_in_its_first_epoch(asked, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("change", ["depth=18", "width=64", "network=r3d"])
-def test_a_checkpoint_of_another_network_than_the_recipe_says_is_refused(run, asked, change):
-    recipe = asked(f"checkpoint={run.weights}", change)
+def test_a_checkpoint_of_another_network_is_refused_before_decoding(run, asked, build, change):
+    recipe = asked(f"checkpoint={run.weights}", change, "resize=18,22")
     held = {"depth=18": "depth=10", "width=64": "width=2", "network=r3d": "network=r2plus1d"}[change]
     with pytest.raises(CheckpointError, match=f"give {held}, or checkpoint=none"):
-        recipe.start(("a", "b"))
+        train_recipe(recipe, progress=False)
+    assert not list(build.rglob("18x22*")), "nothing is decoded before"
     assert checkpoints.load(run.weights)[0].settings == asked().build(2).settings
 
 
