@@ -147,8 +147,8 @@ def score_once(
 def _origin(network: VideoResNet, videos: PreparedVideos, clips: ClipSettings, num_clips: int) -> str:
     """Return the SHA-256 of all that scores depend on."""
     listed = videos.videos
-    views: tuple[object, ...] = (clips.to_dict(), num_clips, listed.names, listed.labels)
-    views += (videos.sources(),)
+    of_list = (listed.names, listed.labels, videos.sources())
+    views: tuple[object, ...] = (clips.to_dict(), num_clips, *of_list)
     form = videos.folder.name  # size, and the quality of frames that are not kept exactly
     if listed.starts is not None or "-q" in form:  # others' scores of before stay valid
         views += (listed.starts, form)

@@ -98,7 +98,7 @@ def reproduce(
             f"no notebook has a parameter {sorted(unused)[0]!r}: see their first code cell"
         )
     output.mkdir(parents=True, exist_ok=True)
-    numbers, changed = output / "results", _changed(profile, parameters)
+    numbers, changed = output / "results", _changed(parameters)
     with only_writer(output):
         variables = {
             **({} if native else arithmetic.pinned()),
@@ -106,9 +106,7 @@ def reproduce(
             ENGINE_VARIABLE: "torch",
             results.FINGERPRINT_VARIABLE: arithmetic.fingerprint_of(native=native),
             results.RESULTS_VARIABLE: str(numbers.resolve()),
-            results.PARAMETERS_VARIABLE: json.dumps(
-                {k: v for k, v in changed.items() if k != "profile"}
-            ),
+            results.PARAMETERS_VARIABLE: json.dumps(changed),
         }
         stop = threading.Event()
         with mock.patch.dict(os.environ, variables):
@@ -119,7 +117,7 @@ def reproduce(
                     name,
                     given[name],
                     output,
-                    recorded if compare and not changed else None,
+                    recorded if compare and profile == "figures" and not changed else None,
                     timeout=CELL_TIMEOUT_S[profile],
                     progress=progress,
                     stop=stop,
@@ -206,7 +204,8 @@ def main(
 
     A run of all notebooks leaves times and memory in build/suite.json, for benchmarks/suite.py.
     """
-    if (record or publish) and (_changed(profile, parameters) or (record and native)):
+    other = profile != "figures" or _changed(parameters)
+    if (record or publish) and (other or (record and native)):
         raise SettingsError(
             "only the unchanged profile figures is recorded or published: leave --record, --publish out"
         )
@@ -235,10 +234,9 @@ def exit_status(outcomes: Sequence[Outcome]) -> int:
     return int(any(outcome.status != "passed" for outcome in outcomes))
 
 
-def _changed(profile: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what makes a run another than the recorded one: all parameters but `fresh`."""
-    changed = {key: value for key, value in (parameters or {}).items() if key != "fresh"}
-    return changed if profile == "figures" else {"profile": profile, **changed}
+def _changed(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the parameters that make a run another than the recorded one: all but `fresh`."""
+    return {key: value for key, value in (parameters or {}).items() if key != "fresh"}
 
 
 def _parameters(folder: Path, name: str, profile: str, more: Mapping[str, Any]) -> dict[str, Any]:
