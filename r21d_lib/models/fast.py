@@ -149,7 +149,8 @@ def optimized(
 
     Raises:
         ImportError: if "openvino" is asked for and not installed.
-        SettingsError: if it is asked for and the network is not on a CPU.
+        SettingsError: if it is asked for and the network is not on a CPU, or in bfloat16 where the
+            processor has no units for it or the environment rules them out.
     """
     device = next(network.parameters()).device
     if precision != "auto":
@@ -191,14 +192,22 @@ def _with_engine(network: VideoResNet, choice: Choice, engine: Engine) -> FastNe
         return FastNetwork(network, replace(choice, engine=engine))
 
     device = next(network.parameters()).device
+    # Where variables rule the units out, OpenVINO takes them all the same: it fails or answers wrongly.
+    units = choice.precision == "float32" or has_bfloat16("cpu")
     if engine == "openvino":
+        if not units:
+            raise SettingsError(
+                "OpenVINO computes bfloat16 only on a processor with units for it that the environment "
+                'allows (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA): give precision="float32", or '
+                'engine="torch"'
+            )
         if device.type != "cpu":
             raise SettingsError(
                 f"OpenVINO computes on the CPU, and the network is on {device}: move it with "
                 'network.cpu(), or give engine="torch"'
             )
         return made(engine)
-    if engine == "torch" or device.type != "cpu" or not has_openvino():
+    if engine == "torch" or device.type != "cpu" or not units or not has_openvino():
         return made("torch")
     frames, channels = network.settings.clip_len or _TIMED_FRAMES, network.settings.in_channels
     random = torch.Generator().manual_seed(0)
