@@ -45,7 +45,7 @@ class VideoInfo:
         num_frames: the container's claim, 0 where it makes none; `decode` tells the truth.
         height: pixels, as stored: `decode` also turns a picture that asks for it.
         width: pixels.
-        fps: frames a second, on average; `timed` tells each frame's time.
+        fps: frames a second; where that varies, the first frames' or the average, whichever is more.
         comment: what the writer left in it, or "".
     """
 
@@ -74,7 +74,7 @@ def _rate(container: "InputContainer", stream: "VideoStream") -> float:
 
     Browsers record at no fixed rate and write 1000, the resolution of their clock.
     """
-    rate = float(stream.average_rate or stream.guessed_rate or 0)
+    rate = float(max(stream.average_rate or 0, stream.guessed_rate or 0))
     if 0 < rate <= _FASTEST:
         return rate
     stamps = [p.pts for p in islice(container.demux(stream), _PACKETS) if p.pts is not None]

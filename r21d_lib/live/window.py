@@ -91,7 +91,8 @@ def show(
         if output is None:
             deque(pictures, maxlen=0)
         else:
-            overlay.encode(output, _on_grid(pictures, source.fps), fps=source.fps)
+            every = fast and source.recorded
+            overlay.encode(output, _on_grid(pictures, source.fps, every=every), fps=source.fps)
     if broken:
         raise VideoError(f"{broken[0]}; {output} has what came before") from broken[0]
     return watched
@@ -146,12 +147,21 @@ def _until_broken(
         broken.append(error)
 
 
-def _on_grid(pictures: Iterator[tuple[np.ndarray, float]], fps: float) -> Iterator[np.ndarray]:
-    """Repeat pictures where others were dropped, so that the file runs as fast as what was seen."""
+def _on_grid(
+    pictures: Iterator[tuple[np.ndarray, float]], fps: float, *, every: bool
+) -> Iterator[np.ndarray]:
+    """Repeat pictures where others were dropped, so that the file runs as fast as what was seen.
+
+    Args:
+        pictures: and when each was taken [s].
+        fps: of the file.
+        every: none is left out, though pictures that come faster than the file's rate run slower so.
+    """
     began, written = None, 0
     for picture, seconds in pictures:
         began = seconds if began is None else began
         due = round((seconds - began) * fps) + 1
+        due = max(due, written + 1) if every else due
         if not 0 <= due - written <= _LONGEST_PAUSE:
             began, due = seconds - written / fps, written + 1
         for _ in range(written, due):

@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 from collections import deque
+from fractions import Fraction
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -282,6 +284,36 @@ def test_a_file_read_fast_becomes_a_video_with_every_frame_and_the_right_label(f
     assert len(written) == len(film)
     orange = [(abs(frame.astype(int) - (230, 159, 0)).max(2) < 40).sum() for frame in written[[0, -1]]]
     assert orange[1] > orange[0] + 300, "the bar of the best class is drawn, once there is one"
+
+
+@pytest.mark.parametrize(
+    "gaps", [[100] * 10 + [25] * 40, [25] * 40 + [100] * 10, [100] * 90 + [25] * 8]
+)
+def test_a_file_of_uneven_times_read_fast_loses_no_frame(gaps, tmp_path):
+    path, output = tmp_path / "uneven.mp4", tmp_path / "seen.mp4"
+    shades = np.resize([60, 160], len(gaps)).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=40, width=64, height=64, pix_fmt="yuv420p")
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for shade, time in zip(shades, np.cumsum([0, *gaps[:-1]]), strict=True):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), shade), format="rgb24")
+            frame.pts, frame.time_base = int(time), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    source = sources.open_source(path)
+    watched = window.show(source, SlowRecognizer(), output=output, fast=True)
+    assert (watched.frames, watched.dropped) == (len(gaps), 0)
+    seen = [float(frame[20:40, 20:40].mean()) for frame in video.decode(output)]
+    assert sum(abs(np.diff(seen)) > 50) == len(gaps) - 1, "each frame is there"
+    assert len(seen) / source.fps == pytest.approx(sum(gaps) / 1000, abs=0.15)
+
+
+def test_what_comes_faster_than_its_file_claims_is_written_nevertheless():
+    pictures = [(grey(value), value / 40) for value in range(20)]
+    kept = window._on_grid(iter(pictures), 10, every=True)
+    assert [int(picture[0, 0, 0]) for picture in kept] == list(range(20))
+    thinned = list(window._on_grid(iter(pictures), 10, every=False))
+    assert len(thinned) == 6, "of a camera's, those that have a place in the file's time"
 
 
 def test_an_interrupted_video_is_whole(camera, tmp_path):
