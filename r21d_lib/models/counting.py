@@ -58,6 +58,9 @@ def count_stages(settings: NetworkSettings, *, frames: int, crop: int = 112) -> 
         frames: of a clip.
         crop: height and width of a frame [pixels].
 
+    Raises:
+        SettingsError: if the network does not take clips of that length.
+
     Source: the paper's table 1.
     """
     network, x = _on_meta(settings, frames, crop)
@@ -103,7 +106,9 @@ def activation_bytes(settings: NetworkSettings, *, frames: int, crop: int = 112)
 
 def _on_meta(settings: NetworkSettings, frames: int, crop: int) -> tuple[VideoResNet, Tensor]:
     with torch.device("meta"):
-        return VideoResNet(settings).eval(), torch.zeros(1, settings.in_channels, frames, crop, crop)
+        clip = torch.zeros(1, settings.in_channels, frames, crop, crop)
+        settings.check(clip)  # an R2D's groups run on other clips too, though the network does not
+        return VideoResNet(settings).eval(), clip
 
 
 def _multiply_adds(module: nn.Module, x: Tensor) -> int:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from r21d_lib.errors import SettingsError
 from r21d_lib.models import counting
 from r21d_lib.models.kinds import NETWORK_NAMES
 from r21d_lib.models.networks import build_network
@@ -196,6 +197,14 @@ def linear(stage):
 
 def test_r2d_sees_the_whole_clip_at_once():
     assert counting.receptive_field(NetworkSettings("r2d", clip_len=16))["conv1"] == (16, 7)
+
+
+@pytest.mark.parametrize(
+    "count", [counting.count_stages, counting.count_multiply_adds, counting.activation_bytes]
+)
+def test_an_r2d_is_not_counted_on_clips_that_it_cannot_run(count):
+    with pytest.raises(SettingsError, match="built for clips of 8 frames and got 16"):
+        count(NetworkSettings("r2d", clip_len=8), frames=16)
 
 
 def test_activation_memory():
