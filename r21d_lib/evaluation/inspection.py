@@ -155,10 +155,18 @@ def video_features(
 def principal_plane(features: np.ndarray) -> np.ndarray:
     """Project (N, C) features onto their two directions of largest variance: (N, 2) float32.
 
-    The signs are fixed, so that the same features always give the same picture.
+    The signs are fixed, so that the same features always give the same picture. Where there is one
+    video, or one feature, nothing varies along the second direction: it is 0 there.
+
+    Raises:
+        SettingsError: if there is no video.
     """
     centred = features - features.mean(0)
     directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    largest = np.abs(directions).argmax(1)
-    signs = np.sign(directions[np.arange(2), largest])
-    return (centred @ (directions * signs[:, None]).T).astype(np.float32)
+    found = np.arange(len(directions))
+    signs = np.sign(directions[found, np.abs(directions).argmax(1)])
+    plane = np.zeros((len(features), 2), np.float32)
+    plane[:, found] = centred @ (directions * signs[:, None]).T
+    return plane
+    if not len(features):
+        raise SettingsError("there are no features to project: give those of one video or more")
