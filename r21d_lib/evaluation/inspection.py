@@ -42,11 +42,13 @@ _PATTERNS: dict[str, tuple[tuple[int, int, int], ...]] = {
 TEMPORAL_KINDS = tuple(_PATTERNS)
 
 
+NO_KIND = "none"  # of a kernel of zeros
 def sort_temporal_kernels(kernels: Tensor) -> pd.DataFrame:
     """Name the pattern that each temporal kernel of three frames is most like.
 
     "blur" averages frames, "derivative" takes differences of them (what changes), "delay" passes on
-    the frame before or after, "present" the frame itself. Likeness is the absolute cosine.
+    the frame before or after, "present" the frame itself. Likeness is the absolute cosine, so a kernel
+    and its negative have one name. A kernel of zeros is like nothing, and is called "none".
 
     Args:
         kernels: (N, 3).
@@ -61,19 +63,17 @@ def sort_temporal_kernels(kernels: Tensor) -> pd.DataFrame:
         raise SettingsError(
             f"kernels of three frames are sorted, (N, 3), and these are {tuple(kernels.shape)}"
         )
-    kinds = [kind for kind, patterns in _PATTERNS.items() for _ in patterns]
+    names = [kind for kind, patterns in _PATTERNS.items() for _ in patterns]
     patterns = [pattern for patterns in _PATTERNS.values() for pattern in patterns]
     directions = functional.normalize(torch.tensor(patterns, dtype=torch.float32))
     kernels = kernels.detach().float().cpu()
     likeness = (functional.normalize(kernels) @ directions.T).abs()
-    best = likeness.max(1)
-    return pd.DataFrame(
-        {
-            "kind": [kinds[i] for i in best.indices.tolist()],
-            "likeness": best.values.numpy(),
-            "strength": kernels.norm(dim=1).numpy(),
-        }
-    )
+    best, strength = likeness.max(1), kernels.norm(dim=1)
+    kinds = [
+        names[i] if some else NO_KIND
+        for i, some in zip(best.indices.tolist(), (strength > 0).tolist(), strict=True)
+    ]
+    return pd.DataFrame({"kind": kinds, "likeness": best.values.numpy(), "strength": strength.numpy()})
 
 
 def separability(weight: Tensor) -> Tensor:
