@@ -1,5 +1,7 @@
 """What a network has learnt: its kernels, where it looks, and how it places videos."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch
@@ -40,9 +42,9 @@ _PATTERNS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "present": ((0, 1, 0),),
 }
 TEMPORAL_KINDS = tuple(_PATTERNS)
-
-
 NO_KIND = "none"  # of a kernel of zeros
+
+
 def sort_temporal_kernels(kernels: Tensor) -> pd.DataFrame:
     """Name the pattern that each temporal kernel of three frames is most like.
 
@@ -127,8 +129,36 @@ def grad_cam(
     clips, targets = clips.to(device), targets.to(device)
     with torch.enable_grad():
         maps = LayerGradCam(network, modules[layer]).attribute(clips, targets, relu_attributions=True)
-    full = functional.interpolate(maps.detach(), clips.shape[2:], mode="trilinear")[:, 0]
+    full = spread_over_clip(maps.detach(), clips.shape[2:])[:, 0]
     return (full / full.amax((1, 2, 3), keepdim=True).clamp_min(1e-12)).cpu().numpy()
+
+
+def spread_over_clip(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Enlarge a layer's map to the clip, each value to where it was computed from.
+
+    The middle of what cell i sees is frame or pixel i times the layer's stride: kernels are odd and
+    padded by half. Between two cells values change evenly, behind the last one they stay.
+
+    Args:
+        maps: (N, C, T', H', W'), of a layer of `VideoResNet`.
+        size: T, H and W of the clip.
+
+    Returns:
+        (N, C, T, H, W).
+    """
+    for axis, (length, cells) in enumerate(zip(size, maps.shape[2:], strict=True), start=2):
+        # Strides halve, rounding up, so the two lengths give the stride: the first power of two that
+        # leaves no more cells. What folds all frames into one (R2D) has one cell, wherever it lies.
+        stride = 1
+        while -(-length // stride) > cells:
+            stride *= 2
+        place = torch.arange(length, device=maps.device) / stride
+        place = place.clamp(max=cells - 1)
+        before = place.long()
+        after = (before + 1).clamp(max=cells - 1)
+        share = (place - before).to(maps.dtype).view(-1, *[1] * (maps.ndim - 1 - axis))
+        maps = torch.lerp(maps.index_select(axis, before), maps.index_select(axis, after), share)
+    return maps
 
 
 @torch.inference_mode()
@@ -161,6 +191,8 @@ def principal_plane(features: np.ndarray) -> np.ndarray:
     Raises:
         SettingsError: if there is no video.
     """
+    if not len(features):
+        raise SettingsError("there are no features to project: give those of one video or more")
     centred = features - features.mean(0)
     directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
     found = np.arange(len(directions))
@@ -168,5 +200,3 @@ def principal_plane(features: np.ndarray) -> np.ndarray:
     plane = np.zeros((len(features), 2), np.float32)
     plane[:, found] = centred @ (directions * signs[:, None]).T
     return plane
-    if not len(features):
-        raise SettingsError("there are no features to project: give those of one video or more")

@@ -106,6 +106,88 @@ def test_grad_cam_points_at_what_raises_the_score():
         inspection.grad_cam(net, clip, torch.tensor([1]), layer="layer9")
 
 
+@pytest.mark.parametrize(
+    ("name", "pool1"),
+    [("r2d", "none"), ("fr2d", "space"), ("r3d", "space-time"), ("mc3", "none"), ("r2plus1d", "none")],
+)
+def test_a_map_lies_where_its_layer_was_computed_from(name, pool1):
+    """The frame and pixel that a cell's gradient is centred on is where its value is put."""
+    size = (13, 96, 81)
+    net = build_network(name, 10, num_classes=2, width=2, pool1=pool1, clip_len=13, seed=0).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+        if isinstance(module, torch.nn.MaxPool3d):
+            module.forward = lambda x, kept=module: torch.nn.functional.avg_pool3d(
+                x, kept.kernel_size, kept.stride, kept.padding
+            )
+    clip = torch.ones(1, 3, *size, requires_grad=True)
+    found, compared = clip, 0
+    for stage in net.stages().values():
+        found = stage(found)
+        cells = found.shape[2:]
+        # Far from the borders, where what a cell sees is cut off.
+        cell = [count // 2 for count in cells]
+        gradient = torch.autograd.grad(found[0, 0, *cell], clip, retain_graph=True)[0]
+        seen = gradient.abs().sum((0, 1))
+        hot = torch.zeros(1, 1, *cells)
+        hot[0, 0, *cell] = 1
+        drawn = inspection.spread_over_clip(hot, size)[0, 0]
+        assert drawn.shape == size
+        for axis, length in enumerate(size):
+            others = [other for other in range(3) if other != axis]
+            reach = seen.sum(others) > 0
+            if cells[axis] == 1 or reach[0] or reach[-1]:
+                continue
+            middle = torch.arange(length)[reach].float().mean()
+            assert int(drawn.sum(others).argmax()) == middle, (axis, cells)
+            compared += 1
+    assert compared > 5
+
+
+def test_maps_end_where_the_clip_does():
+    cells = torch.tensor([3.0, 5.0]).view(1, 1, 1, 1, 2)
+    line = inspection.spread_over_clip(cells, (8, 1, 4))[0, 0]
+    assert line[:, 0].tolist() == [[3, 4, 5, 5]] * 8, (
+        "the last cell stands at pixel 2, the one frame is all"
+    )
+
+
+def test_a_dot_is_found_where_it_is():
+    net = build_network("r2plus1d", 10, num_classes=2, width=4, seed=0).eval()
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, torch.nn.Conv3d):
+                module.weight.fill_(1 / module.weight[0].numel())
+        net.fc.weight.fill_(1.0)
+    clip = torch.zeros(1, 3, 16, 112, 112)
+    clip[:, :, 8, 48, 64] = 100
+    for layer in ("layer1", "layer2", "layer3"):
+        found = inspection.grad_cam(net, clip, torch.tensor([0]), layer=layer)[0].astype(float)
+        middle = [
+            (np.arange(length) * found.sum(tuple(other for other in range(3) if other != axis))).sum()
+            / found.sum()
+            for axis, length in enumerate(found.shape)
+        ]
+        assert middle == pytest.approx([8, 48, 64], abs=0.5), layer
+
+
+def test_zeros_are_no_kind_of_kernel():
+    table = inspection.sort_temporal_kernels(torch.tensor([[0.0, 0, 0], [-1, -1, -1], [0, 0, 2]]))
+    assert list(table["kind"]) == [inspection.NO_KIND, "blur", "delay"]
+    assert list(table["likeness"]) == pytest.approx([0, 1, 1])
+    assert inspection.NO_KIND not in inspection.TEMPORAL_KINDS
+
+
+def test_the_plane_of_hardly_any_videos():
+    assert inspection.principal_plane(np.ones((1, 8), np.float32)).tolist() == [[0, 0]]
+    two = inspection.principal_plane(np.eye(2, 8, dtype=np.float32))
+    assert np.abs(two[0] - two[1]) == pytest.approx([2**0.5, 0], abs=1e-6)
+    assert inspection.principal_plane(np.array([[1.0], [3.0]])).tolist() == [[-1, 0], [1, 0]]
+    with pytest.raises(SettingsError, match="no features to project"):
+        inspection.principal_plane(np.zeros((0, 8)))
+
+
 def test_features_and_their_plane(videos):
     net = build_network("r2plus1d", 10, num_classes=2, width=4, seed=0)
     features = inspection.video_features(net, videos, CLIPS, num_clips=2)
