@@ -6,12 +6,8 @@ from r21d_lib.plots.drawings import (
     block_costs,
     factorized_block,
     kernels,
-    network_costs,
-    network_flow,
-    network_groups,
     response_frame,
     response_strips,
-    stage_costs,
 )
 from r21d_lib.plots.flow import flow, flow_colours
 from r21d_lib.plots.inside import (
@@ -23,6 +19,7 @@ from r21d_lib.plots.inside import (
     low_rank,
     temporal_kernels,
 )
+from r21d_lib.plots.networks import network_costs, network_flow, network_groups, stage_costs
 from r21d_lib.plots.race import (
     VERDICT_COLOURS,
     accuracy_against_compute,

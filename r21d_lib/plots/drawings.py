@@ -1,19 +1,15 @@
-"""Drawings of kernels, blocks, networks and responses, made from the code's own numbers."""
+"""Drawings of kernels, blocks and responses, made from the code's own numbers."""
 
-from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Set
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from r21d_lib.models.kinds import midplanes
-from r21d_lib.plots.style import _KIND_LABELS, BOTH, KIND_COLOURS, PLAIN, SPACE, TIME, Figure, open_axes
-
-if TYPE_CHECKING:
-    from r21d_lib.models.counting import Stage
+from r21d_lib.plots.style import BOTH, SPACE, TIME, Figure, open_axes
 
 
 def kernels() -> Figure:
@@ -151,69 +147,6 @@ def factorized_block(
     return figure
 
 
-def network_groups(groups: Mapping[str, Sequence[str]], parameters: Mapping[str, int]) -> Figure:
-    """Draw which convolution each of the five groups of each network uses (after figure 1).
-
-    Args:
-        groups: the paper's name to five of "2d", "3d", "2+1d".
-        parameters: the paper's name to the number of parameters.
-    """
-    figure = Figure(
-        9,
-        0.7 + 0.38 * len(groups),
-        about="The kind of convolution in each of five groups, a row a network",
-    )
-    ax = figure.subplots()
-    for row, (name, kinds) in enumerate(groups.items()):
-        for column, kind in enumerate(kinds):
-            box = Rectangle((column + 0.03, row - 0.42), 0.94, 0.84, color=KIND_COLOURS[kind])
-            ax.add_patch(box)
-            ax.text(
-                column + 0.5, row, _KIND_LABELS[kind], ha="center", va="center_baseline", color="white"
-            )
-        ax.text(-0.1, row, name, ha="right", va="center_baseline", fontweight="bold")
-        ax.text(6.0, row, f"{parameters[name]:,}", ha="right", va="center_baseline")
-    for column, name in enumerate(("conv1", "conv2_x", "conv3_x", "conv4_x", "conv5_x")):
-        ax.text(column + 0.5, -0.75, name, ha="center", va="center_baseline")
-    ax.text(6.0, -0.75, "parameters", ha="right", va="center_baseline")
-    ax.set(xlim=(-0.8, 6.05), ylim=(len(groups) - 0.4, -1.1))
-    ax.axis("off")
-    return figure
-
-
-def network_costs(table: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
-    """Set parameters, multiply-adds and published accuracy of the networks side by side.
-
-    Args:
-        table: a row a network (the paper's name is the index) with the columns parameters, GFLOPs
-            and accuracy (percent).
-        kinds: the name to "2d", "3d", "2+1d" or "mixed", which gives the colour.
-    """
-    figure = Figure(10, 0.9 + 0.3 * len(table), about="Three columns of bars, a row a network")
-    axes = figure.subplots(1, 3, sharey=True)
-    colours = [KIND_COLOURS.get(kinds[name], PLAIN) for name in table.index]
-    rows = np.arange(len(table))
-    for ax, column, scale in ((axes[0], "parameters", 1e-6), (axes[1], "GFLOPs", 1.0)):
-        values = table[column].to_numpy() * scale
-        ax.barh(rows, values, color=colours, height=0.7)
-        for row, value in enumerate(values):
-            ax.text(value + 0.01 * values.max(), row, f"{value:.1f}", va="center", fontsize=9)
-        ax.set_xlim(0, 1.18 * values.max())
-    accuracy = table["accuracy"].to_numpy()
-    axes[2].scatter(accuracy, rows, color=colours, s=55)
-    for row, value in enumerate(accuracy):
-        axes[2].text(value + 0.25, row, f"{value:.1f}", va="center", fontsize=9)
-    axes[2].set_xlim(accuracy.min() - 0.7, accuracy.max() + 1.2)
-    axes[2].grid(axis="x", alpha=0.3)
-    axes[0].set_yticks(rows, table.index)
-    axes[0].invert_yaxis()
-    labels = ("parameters [millions]", "multiply-adds [10⁹]", "published video@1 [%]")
-    for ax, label in zip(axes, labels, strict=True):
-        ax.set_xlabel(label)
-        open_axes(ax)
-    return figure
-
-
 def response_strips(responses: Mapping[str, np.ndarray], *, signed: bool = False) -> Figure:
     """Show (T, H, W) maps, a row each and a column a frame; a row has one scale of colour.
 
@@ -289,81 +222,3 @@ def _draw_frames(ax: Axes, covered: Set[tuple[int, int, int]], colour: str) -> N
     ax.set(xlim=(-1.3, 13.2), ylim=(-1.0, 5.8))
     ax.set_aspect("equal")
     ax.axis("off")
-
-
-def network_flow(stages: "Sequence[Stage]", kinds: Sequence[str], *, title: str = "") -> Figure:
-    """Draw what the groups of a network make of a clip, after the paper's table 1.
-
-    A box is as wide as its output has frames and as high as it has pixels; the colour is the kind of
-    convolution, and the lines below say what one value of the output is computed from.
-
-    Args:
-        stages: from `counting.count_stages`.
-        kinds: "2d", "3d" or "2+1d" of each of the five groups.
-        title: above the drawing.
-    """
-    groups = [stage for stage in stages if stage.name.startswith("conv")]
-    figure = Figure(
-        11,
-        3.6,
-        about="A network's groups as boxes, each as wide as it has frames and as high as it has pixels",
-    )
-    ax = figure.subplots()
-    frames, pixels = groups[0].shape[1], groups[0].shape[2]
-    for column, (stage, kind) in enumerate(zip(groups, kinds, strict=True)):
-        channels, t, h, _ = stage.shape
-        width, height = max(0.06, 0.8 * t / frames), max(0.12, 2.0 * h / pixels)
-        box = Rectangle((column - width / 2, 1.0 - height / 2), width, height, color=KIND_COLOURS[kind])
-        ax.add_patch(box)
-        ax.text(column, 2.3, f"{stage.name}, {_KIND_LABELS[kind]}", ha="center", fontweight="bold")
-        lines = (
-            f"{channels} × {t} × {h} × {h}",
-            f"{stage.parameters / 1e6:.2f} M parameters",
-            f"{stage.multiply_adds / 1e9:.2f} G multiply-adds",
-            f"sees {_extent(stage.sees_frames, frames)} of {stage.sees_pixels} px",
-        )
-        for line, text in enumerate(lines):
-            ax.text(column, -0.35 - 0.33 * line, text, ha="center", fontsize=10)
-    ax.set(xlim=(-0.55, len(groups) - 0.45), ylim=(-1.6, 2.75))
-    ax.axis("off")
-    if title:
-        figure.suptitle(title, fontsize=12)
-    return figure
-
-
-def _extent(sees: int, frames: int) -> str:
-    return "all frames" if sees >= 2 * frames else f"{sees} frame{'s' if sees > 1 else ''}"
-
-
-def stage_costs(networks: "Mapping[str, Sequence[Stage]]") -> Figure:
-    """Show where networks keep their parameters and where they spend their multiply-adds, by group.
-
-    Args:
-        networks: a name to its stages.
-    """
-    figure = Figure(
-        11,
-        0.9 + 0.5 * len(networks),
-        about="Parameters and multiply-adds of networks, stacked by group",
-    )
-    axes = figure.subplots(1, 2, sharey=True)
-    rows = np.arange(len(networks))
-    labels = ("parameters [millions]", "multiply-adds [10⁹]")
-    names = [stage.name for stage in next(iter(networks.values()))]
-    shades = ["#D7E3EE", "#B5C9DB", "#8DA9C4", "#5D84A8", "#34618C", "#1F3B5B"]
-    for ax, cost, unit, label in zip(
-        axes, ("parameters", "multiply_adds"), (1e6, 1e9), labels, strict=True
-    ):
-        left = np.zeros(len(networks))
-        for number, name in enumerate(names):
-            values = np.array([getattr(stages[number], cost) / unit for stages in networks.values()])
-            ax.barh(rows, values, left=left, color=shades[number], label=name, height=0.7)
-            left += values
-        for row, total in enumerate(left):
-            ax.text(total + 0.01 * left.max(), row, f"{total:.1f}", va="center", fontsize=9)
-        ax.set(xlabel=label, xlim=(0, 1.12 * left.max()))
-        open_axes(ax)
-    axes[0].set_yticks(rows, list(networks))
-    axes[0].invert_yaxis()
-    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    return figure
