@@ -14,6 +14,27 @@ if TYPE_CHECKING:
 
 
 def network_groups(groups: Mapping[str, Sequence[str]], parameters: Mapping[str, int]) -> Figure:
+# A changed kind of `ablations`: the paper's kind that it is drawn as, and what is changed.
+_CHANGED = {
+    "2+1d linear": ("2+1d", "no middle ReLU"),
+    "2+1d no norm": ("2+1d", "no middle norm"),
+    "1+2d": ("2+1d", "time first"),
+    "2+1d half": ("2+1d", "half M"),
+    "2+1d double": ("2+1d", "double M"),
+    "3d 1x1x1": ("3d", "more ReLUs"),
+}
+# Each group has its own, so that networks with and without pool1 agree.
+_SHADES = {
+    "conv1": "#D7E3EE",
+    "pool1": "#E6D9B8",
+    "conv2_x": "#B5C9DB",
+    "conv3_x": "#8DA9C4",
+    "conv4_x": "#5D84A8",
+    "conv5_x": "#34618C",
+    "fc": "#1F3B5B",
+}
+_MOST_LINES = 64  # frames of a clip that are told apart in a box
+
     """Draw which convolution each of the five groups of each network uses (after figure 1).
 
     Args:
@@ -134,15 +155,17 @@ def stage_costs(networks: "Mapping[str, Sequence[Stage]]") -> Figure:
     axes = figure.subplots(1, 2, sharey=True)
     rows = np.arange(len(networks))
     labels = ("parameters [millions]", "multiply-adds [10⁹]")
-    names = [stage.name for stage in next(iter(networks.values()))]
-    shades = ["#D7E3EE", "#B5C9DB", "#8DA9C4", "#5D84A8", "#34618C", "#1F3B5B"]
+    by_name = [{stage.name: stage for stage in stages} for stages in networks.values()]
+    names = _in_order([list(stages) for stages in by_name])
     for ax, cost, unit, label in zip(
         axes, ("parameters", "multiply_adds"), (1e6, 1e9), labels, strict=True
     ):
         left = np.zeros(len(networks))
-        for number, name in enumerate(names):
-            values = np.array([getattr(stages[number], cost) / unit for stages in networks.values()])
-            ax.barh(rows, values, left=left, color=shades[number], label=name, height=0.7)
+        for name in names:
+            # 0 of a group that a network does not have
+            values = np.array([getattr(stages.get(name), cost, 0) / unit for stages in by_name])
+            shade = _SHADES.get(name, PLAIN)
+            ax.barh(rows, values, left=left, color=shade, label=name, height=0.7)
             left += values
         for row, total in enumerate(left):
             ax.text(total + 0.01 * left.max(), row, f"{total:.1f}", va="center", fontsize=9)
@@ -152,3 +175,15 @@ def stage_costs(networks: "Mapping[str, Sequence[Stage]]") -> Figure:
     axes[0].invert_yaxis()
     axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure
+
+
+def _in_order(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Merge lists of names into one that keeps the order of each, as far as they agree."""
+    merged: list[str] = []
+    for names in lists:
+        place = 0
+        for name in names:
+            if name not in merged:
+                merged.insert(place, name)
+            place = merged.index(name) + 1
+    return merged
