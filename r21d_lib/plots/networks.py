@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from r21d_lib.errors import SettingsError
 from r21d_lib.plots.style import _KIND_LABELS, KIND_COLOURS, PLAIN, Figure, open_axes
 
 if TYPE_CHECKING:
     from r21d_lib.models.counting import Stage
 
-
-def network_groups(groups: Mapping[str, Sequence[str]], parameters: Mapping[str, int]) -> Figure:
 # A changed kind of `ablations`: the paper's kind that it is drawn as, and what is changed.
 _CHANGED = {
     "2+1d linear": ("2+1d", "no middle ReLU"),
@@ -35,10 +35,12 @@ _SHADES = {
 }
 _MOST_LINES = 64  # frames of a clip that are told apart in a box
 
+
+def network_groups(groups: Mapping[str, Sequence[str]], parameters: Mapping[str, int]) -> Figure:
     """Draw which convolution each of the five groups of each network uses (after figure 1).
 
     Args:
-        groups: the paper's name to five of "2d", "3d", "2+1d".
+        groups: a network's label to the kinds of its five groups, "2d", "3d", "2+1d" or a changed one.
         parameters: the paper's name to the number of parameters.
     """
     figure = Figure(
@@ -49,11 +51,10 @@ _MOST_LINES = 64  # frames of a clip that are told apart in a box
     ax = figure.subplots()
     for row, (name, kinds) in enumerate(groups.items()):
         for column, kind in enumerate(kinds):
-            box = Rectangle((column + 0.03, row - 0.42), 0.94, 0.84, color=KIND_COLOURS[kind])
-            ax.add_patch(box)
-            ax.text(
-                column + 0.5, row, _KIND_LABELS[kind], ha="center", va="center_baseline", color="white"
-            )
+            colour, label, change = _look(kind)
+            ax.add_patch(Rectangle((column + 0.03, row - 0.42), 0.94, 0.84, color=colour))
+            text = ax.text(column + 0.5, row, change or label, ha="center", va="center_baseline")
+            text.set(color="white", fontsize=8 if change else 10)
         ax.text(-0.1, row, name, ha="right", va="center_baseline", fontweight="bold")
         ax.text(6.0, row, f"{parameters[name]:,}", ha="right", va="center_baseline")
     for column, name in enumerate(("conv1", "conv2_x", "conv3_x", "conv4_x", "conv5_x")):
@@ -69,7 +70,7 @@ def network_costs(table: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
 
     Args:
         table: a row a network (the paper's name is the index) with the columns parameters, GFLOPs
-            and accuracy (percent).
+            and accuracy (percent); a missing number is written as unknown.
         kinds: the name to "2d", "3d", "2+1d" or "mixed", which gives the colour.
     """
     figure = Figure(10, 0.9 + 0.3 * len(table), about="Three columns of bars, a row a network")
@@ -77,16 +78,19 @@ def network_costs(table: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
     colours = [KIND_COLOURS.get(kinds[name], PLAIN) for name in table.index]
     rows = np.arange(len(table))
     for ax, column, scale in ((axes[0], "parameters", 1e-6), (axes[1], "GFLOPs", 1.0)):
-        values = table[column].to_numpy() * scale
+        values = table[column].to_numpy(float) * scale
+        largest = max(values[np.isfinite(values)], default=1.0)
         ax.barh(rows, values, color=colours, height=0.7)
-        for row, value in enumerate(values):
-            ax.text(value + 0.01 * values.max(), row, f"{value:.1f}", va="center", fontsize=9)
-        ax.set_xlim(0, 1.18 * values.max())
-    accuracy = table["accuracy"].to_numpy()
+        _write_values(ax, values, 0.01 * largest)
+        ax.set_xlim(0, 1.18 * largest)
+    accuracy = table["accuracy"].to_numpy(float)
+    known = accuracy[np.isfinite(accuracy)]
     axes[2].scatter(accuracy, rows, color=colours, s=55)
-    for row, value in enumerate(accuracy):
-        axes[2].text(value + 0.25, row, f"{value:.1f}", va="center", fontsize=9)
-    axes[2].set_xlim(accuracy.min() - 0.7, accuracy.max() + 1.2)
+    _write_values(axes[2], accuracy, 0.25)
+    if len(known):
+        axes[2].set_xlim(known.min() - 0.7, known.max() + 1.2)
+    else:
+        axes[2].set_xticks([])
     axes[2].grid(axis="x", alpha=0.3)
     axes[0].set_yticks(rows, table.index)
     axes[0].invert_yaxis()
@@ -97,31 +101,57 @@ def network_costs(table: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
     return figure
 
 
+def _write_values(ax: Axes, values: np.ndarray, gap: float) -> None:
+    """Write each row's number behind its bar or point, or at the left that it is unknown."""
+    for row, value in enumerate(values):
+        if np.isfinite(value):
+            ax.text(value + gap, row, f"{value:.1f}", va="center", fontsize=9)
+        else:
+            place = ax.get_yaxis_transform()
+            ax.text(0.02, row, "unknown", va="center", fontsize=9, color="#606060", transform=place)
+
+
+def _look(kind: str) -> tuple[str, str, str]:
+    """Return the colour, the label and what is changed (or nothing) of a kind of convolution."""
+    base, change = _CHANGED.get(kind, (kind, ""))
+    if base not in KIND_COLOURS:
+        known = ", ".join([*KIND_COLOURS, *_CHANGED])
+        raise SettingsError(f"no convolution is called {kind!r}: choose one of {known}")
+    return KIND_COLOURS[base], _KIND_LABELS[base], change
+
+
 def network_flow(stages: "Sequence[Stage]", kinds: Sequence[str], *, title: str = "") -> Figure:
     """Draw what the groups of a network make of a clip, after the paper's table 1.
 
-    A box is as wide as its output has frames and as high as it has pixels; the colour is the kind of
-    convolution, and the lines below say what one value of the output is computed from.
+    A box is as wide as its output has frames, with a line between two frames, and as high as it has
+    pixels; behind it, pale, the width of the whole clip. The colour is the kind of convolution, and the
+    lines below say what one value of the output is computed from.
 
     Args:
-        stages: from `counting.count_stages`.
-        kinds: "2d", "3d" or "2+1d" of each of the five groups.
+        stages: from `counting.count_stages`, with the last one, fc, which sees the whole clip.
+        kinds: of each of the five groups: "2d", "3d", "2+1d" or a changed one of `ablations`.
         title: above the drawing.
     """
     groups = [stage for stage in stages if stage.name.startswith("conv")]
+    frames, pixels = stages[-1].sees_frames, groups[0].shape[2]  # R2D's conv1 has one frame left
     figure = Figure(
         11,
-        3.6,
+        3.8,
         about="A network's groups as boxes, each as wide as it has frames and as high as it has pixels",
     )
     ax = figure.subplots()
-    frames, pixels = groups[0].shape[1], groups[0].shape[2]
     for column, (stage, kind) in enumerate(zip(groups, kinds, strict=True)):
         channels, t, h, _ = stage.shape
-        width, height = max(0.06, 0.8 * t / frames), max(0.12, 2.0 * h / pixels)
-        box = Rectangle((column - width / 2, 1.0 - height / 2), width, height, color=KIND_COLOURS[kind])
-        ax.add_patch(box)
-        ax.text(column, 2.3, f"{stage.name}, {_KIND_LABELS[kind]}", ha="center", fontweight="bold")
+        colour, label, change = _look(kind)
+        width, height = max(0.02, 0.8 * t / frames), max(0.12, 2.0 * h / pixels)
+        bottom = 1.0 - height / 2
+        ax.add_patch(Rectangle((column - 0.4, bottom), 0.8, height, color="#ECECEC"))
+        ax.add_patch(Rectangle((column - width / 2, bottom), width, height, color=colour))
+        if frames <= _MOST_LINES:
+            between = column - width / 2 + width / t * np.arange(1, t)
+            ax.vlines(between, bottom, bottom + height, color="white", linewidth=0.6)
+        ax.text(column, 2.3, f"{stage.name}, {label}", ha="center", fontweight="bold")
+        ax.text(column, 2.1, change, ha="center", fontsize=9)
         lines = (
             f"{channels} × {t} × {h} × {h}",
             f"{stage.parameters / 1e6:.2f} M parameters",
@@ -130,7 +160,12 @@ def network_flow(stages: "Sequence[Stage]", kinds: Sequence[str], *, title: str 
         )
         for line, text in enumerate(lines):
             ax.text(column, -0.35 - 0.33 * line, text, ha="center", fontsize=10)
-    ax.set(xlim=(-0.55, len(groups) - 0.45), ylim=(-1.6, 2.75))
+    one = "one frame" if frames == 1 else f"{frames} frames"
+    note = f"pale: as wide as the clip, {one}"
+    if frames <= _MOST_LINES:
+        note += "; each stripe of colour is a frame"
+    ax.text(-0.5, -1.85, note, fontsize=9, color="#606060")
+    ax.set(xlim=(-0.55, len(groups) - 0.45), ylim=(-2.0, 2.75))
     ax.axis("off")
     if title:
         figure.suptitle(title, fontsize=12)
