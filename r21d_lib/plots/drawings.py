@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator
 
@@ -165,7 +166,7 @@ def response_strips(responses: Mapping[str, np.ndarray], *, signed: bool = False
     axes = figure.subplots(len(responses), num_frames, squeeze=False)
     for row, (name, response) in zip(axes, responses.items(), strict=True):
         for t, ax in enumerate(row):
-            _map(ax, response, t, signed)
+            _map(ax, response, t, signed, _largest(response))
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
     for t, ax in enumerate(axes[0]):
         ax.set_title(f"frame {t}", fontsize=10)
@@ -173,29 +174,40 @@ def response_strips(responses: Mapping[str, np.ndarray], *, signed: bool = False
 
 
 def response_frame(rows: Mapping[str, Mapping[str, np.ndarray]], frame: int) -> Figure:
-    """Show one frame of several signed (T, H, W) maps: row name to column name to map."""
+    """Show one frame of several signed (T, H, W) maps, all by one scale of colour, which is drawn.
+
+    Args:
+        rows: a row's name to a column's name to the map; every row has the same columns.
+        frame: which one. The scale is that of all frames, so that frames compare as well.
+    """
     columns = list(next(iter(rows.values())))
+    top = _largest(*(response for maps in rows.values() for response in maps.values()))
     figure = Figure(
-        2.6 * len(columns) + 1.4,
+        2.6 * len(columns) + 2.2,
         2.4 * len(rows) + 0.6,
-        about="Responses of one frame, a row a step, a column a clip",
+        about="Responses of one frame as small pictures, all by one scale of colour",
     )
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, (name, maps) in zip(axes, rows.items(), strict=True):
         for ax, column in zip(line, columns, strict=True):
-            _map(ax, maps[column], frame, True)
+            image = _map(ax, maps[column], frame, True, top)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
     for ax, column in zip(axes[0], columns, strict=True):
         ax.set_title(column, fontsize=11)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="response")
     figure.suptitle(f"frame {frame}", fontsize=11)
     return figure
 
 
-def _map(ax: Axes, response: np.ndarray, frame: int, signed: bool) -> None:
-    """Draw one frame of a (T, H, W) map, coloured by the whole map's scale."""
-    top = max(float(np.abs(response).max()), 1e-9)
+def _largest(*responses: np.ndarray) -> float:
+    """Return the largest size of values, above 0."""
+    return max(1e-9, *(float(np.abs(response).max()) for response in responses))
+
+
+def _map(ax: Axes, response: np.ndarray, frame: int, signed: bool, top: float) -> AxesImage:
+    """Draw one frame of a (T, H, W) map, in full colour where a value is `top`."""
     # PuOr rather than red and blue, because blue means space in these figures.
-    ax.imshow(
+    image = ax.imshow(
         response[frame],
         cmap="PuOr_r" if signed else "Greys",
         vmin=-top if signed else 0.0,
@@ -203,6 +215,7 @@ def _map(ax: Axes, response: np.ndarray, frame: int, signed: bool) -> None:
     )
     ax.set_xticks([])
     ax.set_yticks([])
+    return image
 
 
 def _draw_frames(ax: Axes, covered: Set[tuple[int, int, int]], colour: str) -> None:
