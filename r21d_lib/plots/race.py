@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.ticker import MaxNLocator
 
 from r21d_lib.models.settings import ALL_GROUPS, LABELS
@@ -23,6 +24,7 @@ from r21d_lib.plots.style import (
 )
 
 _MIXED = "#6F6F6F"
+_MARKERS, _LINES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p"), ("-", "--", ":", "-.")
 _CHANGE_STYLES = ((DARK, "o"), (TIME, "<"), (SPACE, "X"), (WRONG, "s"))
 # Of printed numbers, and of differences.
 VERDICT_COLOURS = {
@@ -48,7 +50,7 @@ def error_curves(runs: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> 
     Args:
         runs: of a `Study`, or what `Finish.to_dict` gives; a line is the mean over seeds, its shade
             their range.
-        networks: which of them, by the names of `build_network`, at most four.
+        networks: which of them, by the names of `build_network`.
     """
     figure = Figure(
         10,
@@ -58,11 +60,16 @@ def error_curves(runs: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> 
     panels = figure.subplots(1, 2, sharey=True)
     curves = {"training clips": "train_accuracy", "test clips": "test_accuracy"}
     for ax, (title, key) in zip(panels, curves.items(), strict=True):
-        for name, marker in zip(networks, ("o", "s", "^", "D"), strict=False):
+        for number, name in enumerate(networks):
+            marker, line = (
+                _MARKERS[number % len(_MARKERS)],
+                _LINES[number // len(_MARKERS) % len(_LINES)],
+            )
             errors = 1 - np.array([run[key] for run in runs if run["network"] == name])
             epochs, colour = np.arange(1, errors.shape[1] + 1), kind_colour(LABELS[name])
             label = LABELS[name]
-            ax.plot(epochs, errors.mean(0), color=colour, marker=marker, markersize=4, label=label)
+            style = f"{marker}{line}"
+            ax.plot(epochs, errors.mean(0), style, color=colour, markersize=4, label=label)
             ax.fill_between(epochs, errors.min(0), errors.max(0), color=colour, alpha=0.15, lw=0)
         ax.set(title=f"error on {title}", xlabel="epoch", ylim=(0, 1))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -87,7 +94,7 @@ def standings(
     figure = Figure(
         9,
         0.9 + 0.34 * len(table),
-        about="Networks in order of video@1: a circle a seed, a band for the interval of the mean",
+        about="video@1 of networks, a row each: a circle a seed, a band for the interval of the mean",
     )
     ax = figure.subplots()
     codes = {paper: name for name, paper in LABELS.items()}
@@ -140,6 +147,9 @@ def accuracy_and_compute(table: pd.DataFrame) -> Figure:
 def accuracy_against_compute(points: pd.DataFrame, kinds: Mapping[str, str]) -> Figure:
     """Set accuracy against multiply-adds; the clip lengths of one network are joined by a line.
 
+    The name stands at a network's longest clips. Of two lengths, as of the shortest and the longest of
+    several, circles are open and filled; every length between them has a marker of its own.
+
     Args:
         points: a row a network and clip length, with the columns network, frames, GFLOPs, accuracy
             (percent).
@@ -148,19 +158,34 @@ def accuracy_against_compute(points: pd.DataFrame, kinds: Mapping[str, str]) -> 
     figure = Figure(
         10,
         5.6,
-        about="Networks as lines from clips of 8 to clips of 16 frames: accuracy against compute",
+        about="Networks as lines from short to long clips: accuracy against compute",
     )
     ax = figure.subplots()
+    lengths = sorted({int(frames) for frames in points["frames"]})
+    # Where the shapes end, the number itself is the marker.
+    markers = {n: f"${n}$" for n in lengths} | dict(zip(lengths, _MARKERS, strict=False))
+    markers[lengths[-1]] = "o"
+
+    def mark(x: Sequence[float], y: Sequence[float], frames: int, colour: str) -> PathCollection:
+        filled = colour if frames == lengths[-1] else "white"
+        return ax.scatter(x, y, s=50, c=filled, edgecolor=colour, marker=markers[frames], zorder=2)
+
     for name, rows in points.groupby("network", sort=False):
         colour = KIND_COLOURS.get(kinds[str(name)], PLAIN)
         ax.plot(rows["GFLOPs"], rows["accuracy"], color=colour, alpha=0.5, zorder=1)
         for _, row in rows.iterrows():
-            filled = colour if row["frames"] == points["frames"].max() else "white"
-            ax.scatter(row["GFLOPs"], row["accuracy"], s=50, color=filled, edgecolor=colour, zorder=2)
-    _label_points(ax, points[points["frames"] == points["frames"].max()])
-    shortest, longest = points["frames"].min(), points["frames"].max()
+            mark([row["GFLOPs"]], [row["accuracy"]], int(row["frames"]), colour)
+    longest = points.sort_values("frames", kind="stable").drop_duplicates("network", keep="last")
+    _label_points(ax, longest)
+    said = f"filled: {lengths[-1]} frames"
+    if len(lengths) == 2:
+        said = f"open: {lengths[0]} frames, {said}"
+    elif len(lengths) > 2:
+        said = "a marker for each length of a clip"
+        handles = [mark([], [], frames, DARK) for frames in lengths]
+        ax.legend(handles, [f"{frames} frames" for frames in lengths], loc="lower right")
     ax.set(
-        xlabel=f"multiply-adds for one clip [10⁹]; open: {shortest} frames, filled: {longest} frames",
+        xlabel=f"multiply-adds for one clip [10⁹]; {said}",
         ylabel="published video@1 on Kinetics-400 [%]",
     )
     ax.grid(alpha=0.3)
@@ -287,14 +312,22 @@ def verdicts(numbers: pd.DataFrame, compared: pd.DataFrame) -> Figure:
     )
     ax = figure.subplots()
     left = np.zeros(len(table))
-    for name, shade in zip(table, (CHOSEN, DARK, TIME, SPACE, WRONG), strict=False):
-        ax.barh(list(table.index), table[name], left=left, color=shade, height=0.65, label=name)
+    shades, hatches = (CHOSEN, DARK, TIME, SPACE, WRONG), ("", "////", "....", "xxxx")
+    for number, name in enumerate(table):
+        shade, hatch = shades[number % len(shades)], hatches[number // len(shades) % len(hatches)]
+        bars = ax.barh(list(table.index), table[name], left=left, color=shade, height=0.65, label=name)
+        for bar in bars if hatch else ():
+            bar.set(hatch=hatch, edgecolor="white")
         left += table[name].to_numpy()
     for row, total in enumerate(left):
         ax.text(total + 0.5, row, f"{total:.0f}", va="center")
     ax.invert_yaxis()
     ax.set(xlabel="how many")
-    ax.legend(loc="lower right", fontsize=9)
+    if len(table.columns) <= len(shades):
+        ax.legend(loc="lower right", fontsize=9)
+    else:  # a longer one would cover bars
+        figure.set_size_inches(9, 1.6 + 0.36 * len(table) + 0.12 * len(table.columns))
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     open_axes(ax)
     return figure
 
@@ -320,9 +353,9 @@ def _label_points(ax: Axes, points: pd.DataFrame) -> None:
         ax.annotate(
             row["network"],
             (x, y),
-            (edge + 2.5, height),
+            (1.058 * edge, height),
             va="center",
             fontsize=9,
             arrowprops={"arrowstyle": "-", "color": PLAIN, "linewidth": 0.7, "shrinkB": 5},
         )
-    ax.set_xlim(right=edge + 6)
+    ax.set_xlim(right=1.138 * edge)
