@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from r21d_lib.errors import SettingsError
 from r21d_lib.plots.style import (
     BOTH,
     CHOSEN,
@@ -17,6 +18,7 @@ from r21d_lib.plots.style import (
     TURNS,
     WRONG,
     Figure,
+    draw_legend,
     evenly,
     open_axes,
     plain,
@@ -24,25 +26,35 @@ from r21d_lib.plots.style import (
 
 _CLASS_COLOURS = (SPACE, TIME, BOTH, TURNS, WRONG, DARK)
 _CLASS_MARKERS = ("o", "s", "^")
+_LINES = ("-", "--", ":", "-.")
 
 
 def kernel_images(kernels: np.ndarray, *, columns: int = 16, title: str = "") -> Figure:
-    """Show spatial kernels as small colour pictures, grey where a weight is 0.
+    """Show spatial kernels as small pictures, mid-grey where a weight is 0.
 
     Args:
-        kernels: (N, 3, h, w), each shown by its own scale.
-        columns: pictures in a row.
+        kernels: (N, channels, h, w), each shown by its own scale: three channels as colours, one in
+            grey, two (of optical flow) in grey beside each other, x and y.
+        columns: kernels in a row.
         title: above them.
+
+    Raises:
+        SettingsError: if the kernels have other channels.
     """
+    pictures = [_as_picture(kernel) for kernel in kernels]
     rows = -(-len(kernels) // columns)
+    title = _with_channels(title, kernels)
+    height, width = pictures[0].shape[:2]
     figure = Figure(
-        10, 10 / columns * rows + (0.4 if title else 0.1), about="Kernels as small colour pictures"
+        10,
+        10 / columns * rows * height / width + (0.4 if title else 0.1),
+        about="Kernels as small pictures",
     )
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    for ax in axes:
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
         ax.axis("off")
-    for ax, kernel in zip(figure.axes, kernels, strict=False):
-        ax.imshow(_as_picture(kernel))
+    for ax, picture in zip(axes.flat[: len(pictures)], pictures, strict=True):
+        ax.imshow(picture)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -52,20 +64,26 @@ def kernel_films(kernels: np.ndarray, *, title: str = "") -> Figure:
     """Show 3D kernels as columns of pictures, the earliest frame on top.
 
     Args:
-        kernels: (N, 3, t, h, w), each shown by its own scale over all of its frames.
+        kernels: (N, channels, t, h, w), each shown by its own scale over all of its frames, the
+            channels as in `kernel_images`.
         title: above them.
+
+    Raises:
+        SettingsError: if the kernels have other channels than three, two or one.
     """
+    films = [_as_picture(kernel) for kernel in kernels]
     count, frames = len(kernels), kernels.shape[2]
+    title = _with_channels(title, kernels)
+    height, width = films[0].shape[1:3]
     figure = Figure(
         10,
-        10 / count * frames + (0.4 if title else 0.1),
+        10 / count * frames * height / width + (0.4 if title else 0.1),
         about="Kernels as small films, a column a kernel, a row a frame",
     )
     axes = figure.subplots(frames, count, squeeze=False)
-    for column, kernel in enumerate(kernels):
-        picture = _as_picture(kernel.reshape(3, -1)).reshape(frames, *kernel.shape[2:], 3)
-        for frame in range(frames):
-            axes[frame, column].imshow(picture[frame])
+    for column, film in enumerate(films):
+        for frame, picture in enumerate(film):
+            axes[frame, column].imshow(picture)
             axes[frame, column].set(xticks=[], yticks=[])
     for frame, label in enumerate(("before", "now", "after") if frames == 3 else ()):
         axes[frame, 0].set_ylabel(label, fontsize=9)
@@ -77,11 +95,14 @@ def kernel_films(kernels: np.ndarray, *, title: str = "") -> Figure:
 def temporal_kernels(kernels: np.ndarray, kinds: pd.DataFrame) -> Figure:
     """Draw the twelve strongest temporal kernels of each kind as curves over three frames.
 
+    A kernel and its negative have one kind, and are drawn alike: the largest weight is made positive.
+
     Args:
         kernels: (N, 3).
-        kinds: from `inspection.sort_temporal_kernels`, a row a kernel.
+        kinds: from `inspection.sort_temporal_kernels`, a row a kernel. Those of no kind, all zeros, are
+            counted above the panels.
     """
-    names = list(dict.fromkeys(("blur", "derivative", "delay", "present")))
+    names = ("blur", "derivative", "delay", "present")
     figure = Figure(10, 2.7, about="Temporal kernels as lines of three weights, a panel a kind")
     for ax, name in zip(figure.subplots(1, len(names), sharey=True), names, strict=True):
         of_kind = kinds[kinds["kind"] == name].nlargest(12, "strength")
@@ -94,7 +115,10 @@ def temporal_kernels(kernels: np.ndarray, kinds: pd.DataFrame) -> Figure:
         ax.set(title=f"{name}: {100 * share:.0f}%", ylim=(-1.1, 1.1))
         ax.set_xticks((-1, 0, 1), ["before", "now", "after"])
         open_axes(ax)
-    figure.axes[0].set_ylabel("weight, norm 1")
+    figure.axes[0].set_ylabel("weight, norm 1,\nlargest positive")
+    none = ~kinds["kind"].isin(names)
+    if none.any():
+        figure.suptitle(f"all zeros: {none.sum()} of {len(kinds)} kernels", fontsize=11)
     return figure
 
 
@@ -171,13 +195,17 @@ def low_rank(errors: Mapping[str, np.ndarray], rank: int, kernels: np.ndarray) -
     )
     panels = figure.add_gridspec(2, 1 + kernels.shape[1], width_ratios=[5, *[1] * kernels.shape[1]])
     ax = figure.add_subplot(panels[:, 0])
-    for (name, lost), colour in zip(errors.items(), (DARK, TIME, SPACE, CHOSEN), strict=False):
-        ax.plot(lost, color=colour, lw=2, label=name)
+    colours = (DARK, TIME, SPACE, CHOSEN)
+    lines = []
+    for number, lost in enumerate(errors.values()):
+        colour = colours[number % len(colours)]
+        kind = _LINES[number // len(colours) % len(_LINES)]
+        lines += ax.plot(lost, color=colour, lw=2, linestyle=kind)
         ax.plot(rank, lost[rank], "o", color=colour, clip_on=False)
     ax.axvline(rank, color=PLAIN, lw=1, zorder=0)
     ax.set(xlabel="rank that is kept (midplanes M)", ylabel="share of the weights' square lost")
     ax.set(xlim=(0, None), ylim=(0, 1))
-    ax.legend()
+    draw_legend(ax, lines, list(errors))
     open_axes(ax)
     largest = np.abs(kernels[0]).max()
     for row, (kernel, title) in enumerate(zip(kernels, ("the kernel", f"rank {rank}"), strict=True)):
@@ -191,21 +219,64 @@ def low_rank(errors: Mapping[str, np.ndarray], rank: int, kernels: np.ndarray) -
 
 
 def histogram(values: Mapping[str, np.ndarray], *, label: str) -> Figure:
-    """Compare distributions of numbers from 0 to 1, an outline a name."""
+    """Compare distributions of numbers from 0 to 1, an outline a name.
+
+    Args:
+        values: a name to numbers. Where some are below 0 or above 1, the axis is longer.
+        label: of the axis.
+
+    Raises:
+        SettingsError: if a number is not finite.
+    """
+    for name, numbers in values.items():
+        if lost := int((~np.isfinite(numbers)).sum()):
+            raise SettingsError(
+                f"{lost} of the {len(numbers)} numbers of {name!r} are not finite and have no place "
+                "in a histogram: leave them out and say so"
+            )
     figure = Figure(8, 3.2, about="Histograms, one laid over the other")
     ax = figure.subplots()
     colours = (BOTH, PLAIN, CHOSEN)
-    for (name, numbers), colour in zip(values.items(), colours, strict=False):
-        ax.hist(numbers, bins=40, range=(0, 1), density=True, alpha=0.5, color=colour, label=name)
-    ax.set(xlabel=label, ylabel="density", xlim=(0, 1))
-    ax.legend()
+    low = min(0.0, *(float(np.min(numbers)) for numbers in values.values()))
+    high = max(1.0, *(float(np.max(numbers)) for numbers in values.values()))
+    areas = []
+    for number, numbers in enumerate(values.values()):
+        heights, edges = np.histogram(numbers, bins=40, range=(low, high), density=True)
+        colour, lap = colours[number % len(colours)], number // len(colours)
+        if lap == 0:
+            areas.append(ax.stairs(heights, edges, fill=True, color=colour, alpha=0.5))
+        else:  # there is no other colour, and more areas on each other would hide each other
+            line = _LINES[(lap - 1) % len(_LINES)]
+            areas.append(ax.stairs(heights, edges, color=colour, linestyle=line, linewidth=1.5))
+    ax.set(xlabel=label, ylabel="density", xlim=(low, high), ylim=(0, None))
+    draw_legend(ax, areas, list(values))
     open_axes(ax)
     return figure
 
 
 def _as_picture(kernel: np.ndarray) -> np.ndarray:
-    """Turn (3, ...) weights into (..., 3) colours: 0 is mid-grey, the largest weight full."""
-    return np.moveaxis(0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-12), 0, -1)
+    """Turn (channels, ..., h, w) weights into (..., h, w', 3) colours, 0 mid-grey, the largest full.
+
+    Three channels are red, green and blue; one is grey; of two each is grey, the second at the right of
+    the first behind a white gap.
+    """
+    shown = 0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-12)
+    if len(kernel) == 2:
+        gap = np.ones_like(shown[0, ..., : max(1, shown.shape[-1] // 5)])
+        shown = np.concatenate([shown[0], gap, shown[1]], axis=-1)[None]
+    if len(shown) == 1:
+        shown = np.repeat(shown, 3, axis=0)
+    if len(shown) != 3:
+        raise SettingsError(
+            f"kernels over 3, 2 or 1 channels can be drawn, and these span {len(kernel)}: choose some"
+        )
+    return np.moveaxis(shown, 0, -1)
+
+
+def _with_channels(title: str, kernels: np.ndarray) -> str:
+    """Return a title that says, of kernels over optical flow, which picture is which."""
+    where = "x at the left, y at the right" if kernels.shape[1] == 2 else ""
+    return ", ".join(filter(None, (title, where)))
 
 
 def _halo(ax: Axes, place: np.ndarray, text: str, colour: str) -> None:

@@ -7,6 +7,8 @@ The colours mean the same in all figures: blue is space (2D), orange is time, gr
 import io
 import re
 import textwrap
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import matplotlib.figure
@@ -84,6 +86,21 @@ class Figure(matplotlib.figure.Figure):
 
     def _repr_jpeg_(self) -> tuple[bytes, dict[str, str]] | None:
         return (self.picture(), {"alt": self.alt}) if self.photographs else None
+
+
+def draw_legend(ax: Axes, lines: Sequence[Any], names: Sequence[str], **where: Any) -> None:
+    """Draw a legend of what has been drawn, under any name.
+
+    Args:
+        ax: the axes.
+        lines: of the legend, as drawn.
+        names: one a line.
+        where: what `Axes.legend` takes besides.
+    """
+    # Numbers first: matplotlib leaves out a line whose name begins with "_".
+    legend = ax.legend(lines, [str(number) for number in range(len(lines))], **where)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
 
 
 def plain(text: str) -> str:
