@@ -11,7 +11,7 @@ import pytest
 
 from r21d_lib.data import video
 from r21d_lib.errors import SettingsError
-from r21d_lib.publish import films, site, web_packages
+from r21d_lib.publish import explorers, films, site, web_packages
 from r21d_lib.publish.web_packages import WebPackage
 from r21d_lib.suite.repository import NOTEBOOK_FOLDER
 from r21d_lib.training.scored import ScoredList
@@ -189,6 +189,13 @@ def test_the_explorers_move_without_a_kernel(opened):
     before = maps.evaluate_all(pixels)
     page.locator("[data-explorer=square] input").fill("5")
     assert all(old != new for old, new in zip(before, maps.evaluate_all(pixels), strict=True))
+    scale = explorers.square()["colours"]
+    darkest = (
+        "(all) => all.map((canvas) => Math.min(...canvas.getContext('2d').getImageData(0, 0, 12, 12)"
+    )
+    darkest += ".data.filter((_, place) => place % 4 === 2)))"
+    blue = [int(scale[shade][5:], 16) for shade in (15, 20)]  # of a response of 1 and of the largest, 2
+    assert maps.evaluate_all(darkest)[:3] == [blue[0], blue[0], blue[1]], "all have one scale"
     block = page.locator("[data-explorer=midplanes]")
     sync_api.expect(block).to_contain_text("M = 144 and 144")
     block.get_by_label("channels out").select_option(label="128")

@@ -38,6 +38,9 @@ const readable = (name) => name.replaceAll("_", " ");
 
 function square(place, { rows, colours }) {
   const frames = Object.values(Object.values(rows)[0])[0].length;
+  // One scale for all maps: half the colour is half the response, whichever step it comes from.
+  const all = Object.values(rows).flatMap(Object.values);
+  const largest = Math.max(...all.flat(3).map(Math.abs));
   const pictures = [];
   const draw = () => pictures.forEach((paint) => paint(frame()));
   const [control, frame] = slider("frame", 0, frames - 1, 3, draw);
@@ -47,7 +50,6 @@ function square(place, { rows, colours }) {
     for (const [name, map] of Object.entries(maps)) {
       const canvas = make("canvas", { role: "img", "aria-label": `${name}, ${row}` });
       [canvas.height, canvas.width] = [map[0].length, map[0][0].length];
-      const largest = Math.max(...map.flat(2).map(Math.abs));
       const context = canvas.getContext("2d");
       pictures.push((t) => {
         map[t].forEach((line, y) =>
