@@ -6,29 +6,27 @@ each video was cut from.
 """
 
 import csv
-import io
 import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r21d_lib.data import class_folders, class_names, ucf101
+from r21d_lib.data import class_folders, class_names, list_rows, ucf101
 from r21d_lib.data import lists as listed
-from r21d_lib.data.lists import OFFICIAL_CODES, SPLITS, Part, VideoList
+from r21d_lib.data.list_rows import START, Row
+from r21d_lib.data.lists import Part, VideoList
 from r21d_lib.errors import DatasetError, few
-from r21d_lib.files import read_text, whole_file, whole_folder
+from r21d_lib.files import whole_file, whole_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_VIDEO_COLUMNS = ("video", "org_video")
-_CLASS_COLUMNS = ("label_name", "class", "label")
 _BREAKS = ("Cc", "Zl", "Zp")  # Unicode's kinds of what ends a line, or steers a terminal
-_STARTS, _GROUPS, _START = "starts.csv", "groups.csv", "start_frm"
+_STARTS, _GROUPS = "starts.csv", "groups.csv"
 
 
 @dataclass(frozen=True)
@@ -59,17 +57,6 @@ class Made:
             for part in ("train", "test")
         }
         return pd.DataFrame(columns).rename_axis("class")
-
-
-@dataclass
-class _Video:
-    """One video of a list: class as written, part in each split, group, where its clips start."""
-
-    label: str
-    place: str
-    parts: dict[int, Part | None] = field(default_factory=dict)
-    group: str = ""
-    starts: list[int] = field(default_factory=list)
 
 
 def make_folder(
@@ -103,21 +90,21 @@ def make_folder(
         DatasetError: naming the file and line that is wrong.
         SettingsError: if `to` holds anything that no former call put there.
     """
-    rows: dict[str, _Video] = {}
+    rows: dict[str, Row] = {}
     for file in lists:
         if ucf101.is_folder_of_lists(file):
             labels = labels or ucf101.classes(file)
             listed_there = ucf101.rows(file).items()
-            rows |= {name: _Video(label, at, parts) for name, (label, parts, at) in listed_there}
+            rows |= {name: Row(label, at, parts) for name, (label, parts, at) in listed_there}
         elif file.is_dir():
             rows |= {
-                str(path.absolute()): _Video(label, str(path), {1: part}, group)
+                str(path.absolute()): Row(label, str(path), {1: part}, group)
                 for path, label, part, group in class_folders.rows(file)
             }
         else:
-            _read(file, "train", rows)
+            list_rows.read(file, "train", rows)
     for file in test:
-        _read(file, "test", rows)
+        list_rows.read(file, "test", rows)
     classes = tuple(labels or sorted({video.label for video in rows.values()}))
     for video in rows.values():
         if not labels and video.label.isdecimal():
@@ -150,7 +137,7 @@ def make_folder(
 def _write(
     folder: Path,
     classes: tuple[str, ...],
-    rows: Mapping[str, _Video],
+    rows: Mapping[str, Row],
     names: Mapping[str, Path],
     splits: Mapping[int, Mapping[str, Part]],
 ) -> dict[int, dict[str, Counter[Part]]]:
@@ -170,7 +157,7 @@ def _write(
     starts = {of_name[name]: video.starts for name, video in rows.items() if video.starts}
     if starts:
         rows_of_starts = ((name, start) for name, its in starts.items() for start in its)
-        _write_table(folder / _STARTS, _START, rows_of_starts)
+        _write_table(folder / _STARTS, START, rows_of_starts)
     groups = [(of_name[name], video.group) for name, video in rows.items() if video.group]
     if groups:
         _write_table(folder / _GROUPS, "group", groups)
@@ -191,103 +178,12 @@ def load(folder: Path, *, split: int, part: Part) -> VideoList:
     if part == "train" or not (folder / _STARTS).is_file():
         return videos
     starts = defaultdict(list)
-    for name, start in _read_table(folder / _STARTS, _START):
+    for name, start in _read_table(folder / _STARTS, START):
         starts[name].append(int(start))
     return replace(videos, starts=tuple(tuple(starts[name]) for name in videos.names))
 
 
-def _read(file: Path, part: Part, rows: dict[str, _Video]) -> None:
-    """Add the rows of a list."""
-    columns, table = _table(file)
-    video_column, class_column = (
-        _first(names, columns, file) for names in (_VIDEO_COLUMNS, _CLASS_COLUMNS)
-    )
-    for line, row in table:
-        name, label, place = row[video_column], row[class_column], f"{file}, line {line}"
-        if not name or not label:
-            raise DatasetError(f"{place}: expected a video and its class, got {name!r}, {label!r}")
-        start = row.get(_START)
-        parts = _parts(row, part, place)
-        before = rows.get(name)
-        if before is not None and before.label != label:
-            raise DatasetError(
-                f"{place}: {name} is of class {label!r}, and of {before.label!r} in {before.place}: a "
-                "video has one class, so cut it into one file an action"
-            )
-        if before is not None and not (start and before.starts and before.parts == parts):
-            raise DatasetError(f"{place}: {name} is listed twice, before in {before.place}")
-        group = row.get("group") or ""
-        video = rows.setdefault(name, _Video(label, place, parts, group))
-        if video.group != group:
-            raise DatasetError(
-                f"{place}: {name} is in group {group!r}, before in {video.group!r}: give it one"
-            )
-        if start and not start.isdecimal():
-            raise DatasetError(f"{place}: start_frm must be a frame's number, got {start!r}")
-        # In training every clip starts at random.
-        if start and "test" in parts.values():
-            video.starts.append(int(start))
-
-
-def _table(file: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
-    """Return the columns of a list, and the line and the cells of each row, without blanks around them.
-
-    Spreadsheets write commas, semicolons or tabs, in UTF-8 with or without its mark, or in UTF-16.
-
-    Raises:
-        DatasetError: if the file is not there, is in another encoding, or has an open quote.
-    """
-    text = read_text(file)
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
-
-    def lines() -> Iterator[list[str]]:
-        try:
-            for cells in reader:
-                yield [cell.strip() for cell in cells]
-        except csv.Error as error:
-            raise DatasetError(
-                f"{file}, line {reader.line_num}: {error}: is a quote left open?"
-            ) from error
-
-    cells_of = lines()
-    columns = [column.lower() for column in next(cells_of, [])]
-    empty = [""] * len(columns)
-    rows = (
-        (reader.line_num, dict(zip(columns, [*cells, *empty], strict=False)))
-        for cells in cells_of
-        if any(cells)
-    )
-    return columns, rows
-
-
-def _first(names: Sequence[str], columns: Iterable[str], file: Path) -> str:
-    there = [name for name in names if name in columns]
-    if not there:
-        raise DatasetError(
-            f"{file} has no column {' or '.join(names)}, but {', '.join(columns)}: its first line must "
-            "name the columns"
-        )
-    return there[0]
-
-
-def _parts(row: Mapping[str, str], part: Part, place: str) -> dict[int, Part | None]:
-    """Return a row's part in each split."""
-    coded = {split: row[f"split{split}"] or "0" for split in SPLITS if f"split{split}" in row}
-    wrong = [code for code in coded.values() if code not in OFFICIAL_CODES]
-    if wrong:
-        raise DatasetError(f"{place}: a split's code must be 0, 1 or 2, got {wrong[0]!r}")
-    if coded:  # a video without a code is not used, like one with 0
-        return {split: OFFICIAL_CODES[code] for split, code in coded.items()}
-    if "subset" in row:
-        subset = row["subset"].lower()
-        if subset not in ("train", "test"):
-            raise DatasetError(f"{place}: subset must be train or test, got {row['subset']!r}")
-        return {1: "train" if subset == "train" else "test"}
-    return {1: part}
-
-
-def _splits(rows: Mapping[str, _Video]) -> dict[int, dict[str, Part]]:
+def _splits(rows: Mapping[str, Row]) -> dict[int, dict[str, Part]]:
     """Return the videos of each split, after checking that both parts have some."""
     splits: dict[int, dict[str, Part]] = {}
     for name, video in rows.items():
@@ -307,7 +203,7 @@ def _splits(rows: Mapping[str, _Video]) -> dict[int, dict[str, Part]]:
 
 
 def _check_classes(
-    classes: Sequence[str], rows: Mapping[str, _Video], splits: Mapping[int, Mapping[str, Part]]
+    classes: Sequence[str], rows: Mapping[str, Row], splits: Mapping[int, Mapping[str, Part]]
 ) -> None:
     """Refuse classes that are one but for their spelling, or that nothing is trained on."""
     spelled: dict[str, str] = {}
@@ -336,7 +232,7 @@ def _source(listed_name: str, root: Path) -> Path:
 
 
 def _names(
-    rows: Mapping[str, _Video], classes: Sequence[str], sources: Mapping[str, Path]
+    rows: Mapping[str, Row], classes: Sequence[str], sources: Mapping[str, Path]
 ) -> dict[str, Path]:
     """Return "class/file" for each video, and where the file is."""
     names: dict[str, Path] = {}
@@ -357,7 +253,7 @@ def _names(
     return names
 
 
-def _class_name(video: _Video, classes: Sequence[str]) -> str:
+def _class_name(video: Row, classes: Sequence[str]) -> str:
     """Return the class of a row, whose label is a name or a number."""
     if video.label in classes:
         name = video.label
@@ -380,7 +276,7 @@ def _write_table(file: Path, column: str, rows: Iterable[tuple[str, int | str]])
 def _read_table(file: Path, column: str) -> Iterator[tuple[str, str]]:
     for line, row in listed.read_rows(file):
         name, value = row.get("video"), row.get(column)
-        if not name or not value or (column == _START and not value.isdecimal()):
+        if not name or not value or (column == START and not value.isdecimal()):
             raise DatasetError(
                 f"{file}, line {line}: expected video and {column}, got {name!r} and {value!r}: make "
                 "the data set again with `r21d prepare listed`"

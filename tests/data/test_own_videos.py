@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from r21d_lib.cli.main import app
-from r21d_lib.data import csv_lists, doctor, video
+from r21d_lib.data import csv_lists, doctor, list_rows, video
 from r21d_lib.data.cache import prepare
 from r21d_lib.data.catalog import open_videos
 from r21d_lib.data.clip_settings import ClipSettings
@@ -324,7 +324,7 @@ def test_a_list_as_long_as_kinetics(tmp_path):
         [(f"{i:06}.avi", i % 400) for i in range(240_000)],
     )
     started = time.process_time()  # of this process alone, whatever else the machine does
-    csv_lists._read(path, "train", rows)
+    list_rows.read(path, "train", rows)
     assert len(rows) == 240_000
     assert time.process_time() - started < 10
 
