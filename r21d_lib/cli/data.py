@@ -244,6 +244,7 @@ def _prepare_listed(
         say(f"split {split}: {parts['train']:,} training and {parts['test']:,} test videos")
     if made.missing:
         say(f"{len(made.missing):,} videos are not there: {few(made.missing)}", err=True)
+    say(*made.left_out, err=True)
     pairs = [f"{one!r} and {other!r}" for one, other in made.alike]
     if pairs:
         say(f"classes {few(pairs)} differ by one slip: are they one?", err=True)

@@ -1,18 +1,34 @@
 """A split by group of videos that lie in a folder for each class, for data without lists."""
 
+import os
 import random
 from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from r21d_lib.data import find
 from r21d_lib.data.lists import Part, group_of
-from r21d_lib.errors import DatasetError
+from r21d_lib.errors import DatasetError, few
 
 TEST_SHARE = 0.3  # of each class, as in HMDB51
 
 
-def rows(folder: Path) -> list[tuple[Path, str, Part, str]]:
-    """Return path, class, part and group of each video below a folder of class folders.
+@dataclass(frozen=True)
+class Found:
+    """What `read` found in a folder of class folders.
+
+    Attributes:
+        rows: path, class, part and group of each video.
+        left_out: what else is there, a line a kind.
+    """
+
+    rows: tuple[tuple[Path, str, Part, str], ...]
+    left_out: tuple[str, ...]
+
+
+def read(folder: Path) -> Found:
+    """Return the videos of a folder of class folders, split by group.
 
     Videos cut from one film or of one person resemble each other, so a group trains or tests as a
     whole. A video's group is the folder that it lies in below its class, what its name says
@@ -24,13 +40,49 @@ def rows(folder: Path) -> list[tuple[Path, str, Part, str]]:
     Raises:
         DatasetError: if there is no class folder with a video in it.
     """
+    files = [(path, path.relative_to(folder).parts) for path in find.files_below(folder)]
     found = [
-        (path, path.relative_to(folder).parts)
-        for path in find.videos_below(folder)
-        if path.parent != folder
+        (path, parts)
+        for path, parts in files
+        if len(parts) > 1 and find.has_name_of_video(path) and os.path.isfile(path)
     ]
     if not found:
         raise DatasetError(f"{folder} holds no class folder with videos: give FOLDER/CLASS/VIDEO")
+    return Found(
+        tuple(_split(found)), tuple(_left_out(folder, files, {parts[0] for _, parts in found}))
+    )
+
+
+def _left_out(
+    folder: Path, files: Sequence[tuple[Path, tuple[str, ...]]], classes: Collection[str]
+) -> Iterator[str]:
+    """Yield a line for each kind of what is there and in no class: none is passed over in silence."""
+    loose, dead, others = list[str](), list[str](), list[str]()
+    for path, parts in files:
+        name = "/".join(parts)
+        if not find.has_name_of_video(path):
+            if len(parts) > 1:  # beside the class folders lie texts and lists
+                others.append(name)
+        elif not os.path.isfile(path):
+            dead.append(name)
+        elif len(parts) == 1:
+            loose.append(name)
+    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    empty = sorted(path.name for path in folders if path.name not in classes)
+    for names, what in (
+        (empty, "folders hold no video and are no classes"),
+        (loose, "videos lie in no class folder and were left out"),
+        (dead, "videos are links that lead nowhere, or no files, and were left out"),
+        (others, "files are not called as videos are and were left out"),
+    ):
+        if names:
+            yield f"{folder}: {len(names):,} {what}: {few(names)}"
+
+
+def _split(
+    found: Sequence[tuple[Path, tuple[str, ...]]],
+) -> Iterator[tuple[Path, str, Part, str]]:
+    """Yield path, class, part and group of each video."""
     groups: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for path, parts in found:
         label = parts[0]
@@ -52,6 +104,5 @@ def rows(folder: Path) -> list[tuple[Path, str, Part, str]]:
             tested, left, parts_of[group] = tested + its, left - its, "test"
         else:
             parts_of[group] = "train"
-    return [
-        (path, label, parts_of[g], g) for g, its_videos in groups.items() for path, label in its_videos
-    ]
+    for group, its_videos in groups.items():
+        yield from ((path, label, parts_of[group], group) for path, label in its_videos)

@@ -37,11 +37,13 @@ class Made:
         counts: how many videos of each class train and test, by split and class.
         missing: listed videos that are not there and were left out.
         alike: pairs of class names that a slip of the finger may have made of one.
+        left_out: what else lies in folders of class folders, a line a kind.
     """
 
     counts: dict[int, dict[str, Counter[Part]]]
     missing: tuple[str, ...] = ()
     alike: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def total(self, split: int) -> Counter[Part]:
         """Return how many videos of a split train and test."""
@@ -76,7 +78,7 @@ def make_folder(
     or by the list itself: those in `lists` train and those in `test` test. `start_frm` in a list for
     testing says where a clip starts, one row a clip; `group` says what a video was cut from, where its
     name does not (`lists.group_of`); `video_id` is not needed. A folder of class folders is split by
-    groups, see `class_folders.rows`; a folder of UCF101's official lists is read as they are.
+    groups, see `class_folders.read`; a folder of UCF101's official lists is read as they are.
 
     Args:
         lists: files of rows, or folders of class folders or of UCF101's lists.
@@ -91,15 +93,18 @@ def make_folder(
         SettingsError: if `to` holds anything that no former call put there.
     """
     rows: dict[str, Row] = {}
+    left_out: list[str] = []
     for file in lists:
         if ucf101.is_folder_of_lists(file):
             labels = labels or ucf101.classes(file)
             listed_there = ucf101.rows(file).items()
             rows |= {name: Row(label, at, parts) for name, (label, parts, at) in listed_there}
         elif file.is_dir():
+            found = class_folders.read(file)
+            left_out += found.left_out
             rows |= {
                 str(path.absolute()): Row(label, str(path), {1: part}, group)
-                for path, label, part, group in class_folders.rows(file)
+                for path, label, part, group in found.rows
             }
         else:
             list_rows.read(file, "train", rows)
@@ -131,7 +136,7 @@ def make_folder(
             counts = _write(fresh, classes, rows, names, splits)
     except OSError as error:
         raise DatasetError(f"{to} cannot be written ({error}): choose another folder") from error
-    return Made(counts, missing, class_names.alike(classes))
+    return Made(counts, missing, class_names.alike(classes), tuple(left_out))
 
 
 def _write(

@@ -63,6 +63,19 @@ def _expand(text: str) -> Iterator[tuple[str, Path]]:
 def videos_below(folder: Path) -> list[Path]:
     """Return the videos below a folder, sorted, also of linked folders, each folder once.
 
+    A link with a video's name that leads nowhere is returned as well: whoever opens it says so.
+    """
+    return [
+        path
+        for path in files_below(folder)
+        # What is there and no file, such as a pipe, would be waited for without end.
+        if has_name_of_video(path) and (os.path.isfile(path) or not os.path.exists(path))
+    ]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files, and the links that lead nowhere, below a folder as `videos_below` does.
+
     Names that begin with a dot are none of the user's: macOS's "._x.avi", Jupyter's copies, partials.
     """
     seen: set[str] = set()
@@ -74,11 +87,13 @@ def videos_below(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(place, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
-                found.append(path)
+        found += [Path(place, name) for name in files if not name.startswith(".")]
     return sorted(found)
+
+
+def has_name_of_video(path: Path) -> bool:
+    """Tell whether a file is called as videos are."""
+    return path.suffix.lower() in SUFFIXES
 
 
 def _listed(path: Path) -> Iterator[tuple[str, Path]]:
