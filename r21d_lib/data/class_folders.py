@@ -3,15 +3,22 @@
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from r21d_lib.data import find
 from r21d_lib.data.lists import Part, group_of
 from r21d_lib.errors import DatasetError, few
 
 TEST_SHARE = 0.3  # of each class, as in HMDB51
+_Named = Part | Literal["validation"]
+PARTS: dict[str, _Named] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,47 +35,96 @@ class Found:
 
 
 def read(folder: Path) -> Found:
-    """Return the videos of a folder of class folders, split by group.
+    """Return the videos of a folder of class folders, split by group where it has no parts of its own.
 
-    Videos cut from one film or of one person resemble each other, so a group trains or tests as a
-    whole. A video's group is the folder that it lies in below its class, what its name says
-    (`lists.group_of`), or itself. Of each class about `TEST_SHARE` of the videos test.
+    Where all top folders are called as parts are (`PARTS`) and hold class folders, they are the parts,
+    and likewise where all folders in the class folders are. Validation videos test where there are no
+    others, as in Kinetics, and else are left out: to train on them, or to choose by them, would be
+    another split.
+
+    Else videos are split here: those cut from one film or of one person resemble each other, so a group
+    trains or tests as a whole. Of each class about `TEST_SHARE` of the videos test.
 
     Args:
-        folder: holds <class>/<video>, or <class>/<group>/<video>.
+        folder: holds <class>/<video> or <class>/<group>/<video>, or these in folders of parts. A
+            video's group is that folder, what its name says (`lists.group_of`), or itself.
 
     Raises:
-        DatasetError: if there is no class folder with a video in it.
+        DatasetError: if there is no class folder with a video in it, or folders of parts lie
+            beside others.
     """
     files = [(path, path.relative_to(folder).parts) for path in find.files_below(folder)]
-    found = [
-        (path, parts)
-        for path, parts in files
-        if len(parts) > 1 and find.has_name_of_video(path) and os.path.isfile(path)
+    videos = [
+        (path, parts) for path, parts in files if find.has_name_of_video(path) and os.path.isfile(path)
     ]
+    level, part_of = _level_of_parts(folder, [parts for _, parts in videos])
+    depth = 1 if level is None else 2
+    found = [(path, parts) for path, parts in videos if len(parts) > depth]
     if not found:
         raise DatasetError(f"{folder} holds no class folder with videos: give FOLDER/CLASS/VIDEO")
-    return Found(
-        tuple(_split(found)), tuple(_left_out(folder, files, {parts[0] for _, parts in found}))
+    left_out = list(_left_out(folder, files, {parts[:depth] for _, parts in found}))
+    unused = [
+        "/".join(parts) for _, parts in found if level is not None and part_of[parts[level]] is None
+    ]
+    if unused:
+        what = "validation videos were left out, as there are test videos"
+        left_out.append(f"{folder}: {len(unused):,} {what}: {few(unused)}")
+    return Found(tuple(_split(found, level, part_of)), tuple(left_out))
+
+
+def _level_of_parts(
+    folder: Path, videos: Sequence[tuple[str, ...]]
+) -> tuple[int | None, dict[str, Part | None]]:
+    """Return which folders from the top are parts, if any, and what each is for; None for neither."""
+    tops, seconds = ({parts[level] for parts in videos if len(parts) > level + 1} for level in (0, 1))
+    in_tops, in_seconds = (
+        {n: PARTS[n.casefold()] for n in names if n.casefold() in PARTS} for names in (tops, seconds)
     )
+    shallow = {parts[0] for parts in videos if len(parts) == 2}
+    if in_seconds.keys() == seconds and not shallow and _is_split(in_seconds):
+        return 1, _without_validation(in_seconds)
+    if not in_tops or not seconds:
+        return None, {}
+    if others := sorted(tops - in_tops.keys()):
+        if _is_split(in_tops) and not in_tops.keys() & shallow:
+            raise DatasetError(
+                f"{folder} holds the parts {few(sorted(in_tops))} beside {few(others)}: give a "
+                "folder of parts, or one of classes"
+            )
+        return None, {}
+    return 0, _without_validation(in_tops)
+
+
+def _is_split(named: Mapping[str, _Named]) -> bool:
+    """Tell whether some train and others do not: one such name alone may be a class."""
+    return "train" in named.values() and len(set(named.values())) > 1
+
+
+def _without_validation(named: Mapping[str, _Named]) -> dict[str, Part | None]:
+    validation: Part | None = None if "test" in named.values() else "test"
+    return {name: validation if part == "validation" else part for name, part in named.items()}
 
 
 def _left_out(
-    folder: Path, files: Sequence[tuple[Path, tuple[str, ...]]], classes: Collection[str]
+    folder: Path, files: Sequence[tuple[Path, tuple[str, ...]]], classes: Collection[tuple[str, ...]]
 ) -> Iterator[str]:
     """Yield a line for each kind of what is there and in no class: none is passed over in silence."""
     loose, dead, others = list[str](), list[str](), list[str]()
+    depth = max(map(len, classes))
     for path, parts in files:
         name = "/".join(parts)
         if not find.has_name_of_video(path):
-            if len(parts) > 1:  # beside the class folders lie texts and lists
+            if len(parts) > depth:  # beside the class folders lie texts and lists
                 others.append(name)
         elif not os.path.isfile(path):
             dead.append(name)
-        elif len(parts) == 1:
+        elif len(parts) <= depth:
             loose.append(name)
-    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    empty = sorted(path.name for path in folders if path.name not in classes)
+    used = {parts[:count] for parts in classes for count in (1, depth)}
+    tops = {parts[0] for parts in classes} if depth == 2 else set()
+    folders: list[tuple[str, ...]] = [(name,) for name in _folders_in(folder)]
+    folders += [(top, name) for top in sorted(tops) for name in _folders_in(folder / top)]
+    empty = ["/".join(parts) for parts in folders if parts not in used]
     for names, what in (
         (empty, "folders hold no video and are no classes"),
         (loose, "videos lie in no class folder and were left out"),
@@ -79,16 +135,41 @@ def _left_out(
             yield f"{folder}: {len(names):,} {what}: {few(names)}"
 
 
+def _folders_in(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def _split(
     found: Sequence[tuple[Path, tuple[str, ...]]],
+    level: int | None,
+    part_of: Mapping[str, Part | None],
 ) -> Iterator[tuple[Path, str, Part, str]]:
     """Yield path, class, part and group of each video."""
     groups: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for path, parts in found:
-        label = parts[0]
-        group = "/".join(parts[:-1]) if len(parts) > 2 else group_of(f"{label}/{parts[-1]}")
-        groups[group].append((path, label))
-    videos = Counter(parts[0] for _, parts in found)
+        below = parts if level is None else parts[:level] + parts[level + 1 :]
+        group = _group(parts, below)
+        if level is None:
+            groups[group].append((path, below[0]))
+        elif (part := part_of[parts[level]]) is not None:
+            yield path, below[0], part, group
+    parts_of = _draw_test(groups)
+    for group, its_videos in groups.items():
+        yield from ((path, label, parts_of[group], group) for path, label in its_videos)
+
+
+def _group(parts: tuple[str, ...], below: tuple[str, ...]) -> str:
+    """Return what a video was cut from: its folder below its class, what its name says, or itself."""
+    if len(below) > 2:
+        return "/".join(below[:-1])
+    name = "/".join(below)
+    group = group_of(name)
+    return "/".join(parts) if group == name else group  # both parts may have a walk/1.avi
+
+
+def _draw_test(groups: Mapping[str, Sequence[tuple[Path, str]]]) -> dict[str, Part]:
+    """Return the part of each group; drawn, and the same each time."""
+    videos = Counter(label for its_videos in groups.values() for _, label in its_videos)
     left, tested = Counter(videos), Counter[str]()
     order = sorted(groups)
     random.Random(0).shuffle(order)
@@ -104,5 +185,4 @@ def _split(
             tested, left, parts_of[group] = tested + its, left - its, "test"
         else:
             parts_of[group] = "train"
-    for group, its_videos in groups.items():
-        yield from ((path, label, parts_of[group], group) for path, label in its_videos)
+    return parts_of

@@ -199,8 +199,8 @@ def _splits(rows: Mapping[str, Row]) -> dict[int, dict[str, Part]]:
         for part in ("train", "test"):
             if part not in parts.values():
                 raise DatasetError(
-                    f"split {split} has no {part} video: give columns split1..3 or subset, or a list "
-                    "of test videos with --test"
+                    f"split {split} has no {part} video: give columns split1..3 or subset, folders "
+                    "train and test, or a list of test videos with --test"
                 )
     if not splits:
         raise DatasetError("the lists name no video: give at least one row")
@@ -250,8 +250,9 @@ def _names(
             raise DatasetError(f"{video.place}: it is the file of {before}, too: list it once")
         label = _class_name(video, classes)
         flat = f"{label}/{source.name}"
-        if flat in names:  # another folder's file of the same name
-            flat = f"{label}/{source.parent.name}__{source.name}"
+        for count in range(2, len(source.parts)):
+            if flat in names:  # another folder's file of the same name
+                flat = f"{label}/{'__'.join(source.parts[-count:])}"
         if flat in names:
             raise DatasetError(f"{video.place}: class {label} has two videos {flat}: rename one")
         names[flat] = source

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from r21d_lib.data import class_folders, find
+from r21d_lib.data import class_folders, csv_lists, find
+from r21d_lib.errors import DatasetError
 
 
 @pytest.fixture
@@ -54,3 +55,74 @@ def test_a_link_that_leads_nowhere_is_no_video_passed_over(put):
     (root / "b.avi").symlink_to("/nowhere.avi")
     os.mkfifo(root / "c.avi")  # would be waited for
     assert list(find.find([str(root)])) == ["a.avi", "b.avi"]
+
+
+def loaded(folder):
+    """Return the names of the training and the test videos, and the groups of both."""
+    train, test = (csv_lists.load(folder, split=1, part=part) for part in ("train", "test"))
+    return set(train.names), set(test.names), train.groups, test.groups
+
+
+def videos_of(part, *takes):
+    return [f"{part}/{label}/{take}.avi" for label in ("run", "walk") for take in takes]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("train", "test"), ("Train", "Test"), ("training", "testing"), ("train", "val")]
+)
+@pytest.mark.parametrize("above", [True, False], ids=["part/class", "class/part"])
+def test_folders_of_parts_are_the_parts(put, tmp_path, train, test, above):
+    names = [*videos_of(train, 1, 2), *videos_of(test, 3, 4)]  # of one size: nothing tells them apart
+    if not above:
+        names = ["/".join((label, part, file)) for part, label, file in (n.split("/") for n in names)]
+    made = csv_lists.make_folder([put(*names)], tmp_path / "mine", videos=tmp_path)
+    assert made.left_out == ()
+    assert loaded(tmp_path / "mine")[:2] == (
+        {"run/1.avi", "run/2.avi", "walk/1.avi", "walk/2.avi"},
+        {"run/3.avi", "run/4.avi", "walk/3.avi", "walk/4.avi"},
+    )
+
+
+def test_validation_videos_are_left_out_where_there_are_test_videos_and_it_is_said(put, tmp_path):
+    root = put(*videos_of("train", 1), *videos_of("test", 2), *videos_of("valid", 3), "test/loose.avi")
+    (root / "test" / "jump").mkdir()
+    made = csv_lists.make_folder([root], tmp_path / "mine", videos=tmp_path)
+    assert made.left_out == (
+        f"{root}: 1 folders hold no video and are no classes: test/jump",
+        f"{root}: 1 videos lie in no class folder and were left out: test/loose.avi",
+        f"{root}: 2 validation videos were left out, as there are test videos: "
+        "valid/run/3.avi, valid/walk/3.avi",
+    )
+    assert dict(made.total(1)) == {"train": 2, "test": 2}
+
+
+def test_videos_of_one_name_in_both_parts_are_two(put, tmp_path):
+    names = [f"{part}/walk/{who}/1.avi" for part in ("train", "test") for who in ("ann", "bob")]
+    root = put(*names, *videos_of("train", 1), *videos_of("test", 1))
+    csv_lists.make_folder([root], tmp_path / "mine", videos=tmp_path)
+    train, test, train_groups, test_groups = loaded(tmp_path / "mine")
+    assert (len(train), len(test)) == (4, 4)
+    assert not train & test
+    shared = set(train_groups) & set(test_groups)
+    assert all("ann" in group or "bob" in group for group in shared)  # so the doctor says
+
+
+def test_train_and_test_may_be_classes(put):
+    found = class_folders.read(put("train/1.avi", "train/2.avi", "test/1.avi", "test/2.avi"))
+    assert {label for _, label, _, _ in found.rows} == {"train", "test"}
+    # One folder of a part's name is no split, though one person's videos lie in it.
+    found = class_folders.read(put("train/ann/3.avi", "plane/1.avi", "plane/2.avi"))
+    assert {label for _, label, _, _ in found.rows} == {"train", "test", "plane"}
+
+
+def test_parts_beside_other_folders_are_refused(put, tmp_path):
+    root = put(*videos_of("train", 1), *videos_of("test", 2), "demo/walk/1.avi")
+    with pytest.raises(DatasetError, match="holds the parts test, train beside demo: give a folder of"):
+        csv_lists.make_folder([root], tmp_path / "mine", videos=tmp_path)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_part_alone_is_no_split(put, tmp_path):
+    root = put(*videos_of("train", 1, 2))
+    with pytest.raises(DatasetError, match=r"no test video: give .* folders train and test, or"):
+        csv_lists.make_folder([root], tmp_path / "mine", videos=tmp_path)
