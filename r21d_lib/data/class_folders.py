@@ -3,8 +3,9 @@
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -47,7 +48,10 @@ def read(folder: Path) -> Found:
 
     Args:
         folder: holds <class>/<video> or <class>/<group>/<video>, or these in folders of parts. A
-            video's group is that folder, what its name says (`lists.group_of`), or itself.
+            video's group is that folder's name, whatever the class: who walks in one and runs in
+            another is one person. Groups that only happen to be called alike, such as "1", stay
+            together for nothing, and no video leaks. Without such a folder it is what the video's
+            name says (`lists.group_of`), or the video itself.
 
     Raises:
         DatasetError: if there is no class folder with a video in it, or folders of parts lie
@@ -146,9 +150,13 @@ def _split(
 ) -> Iterator[tuple[Path, str, Part, str]]:
     """Yield path, class, part and group of each video."""
     groups: dict[str, list[tuple[Path, str]]] = defaultdict(list)
-    for path, parts in found:
-        below = parts if level is None else parts[:level] + parts[level + 1 :]
-        group = _group(parts, below)
+    places = [
+        (path, parts, parts if level is None else parts[:level] + parts[level + 1 :])
+        for path, parts in found
+    ]
+    depth = _depth_of_groups([below[1:-1] for _, _, below in places])
+    for path, parts, below in places:
+        group = _group(parts, below, depth)
         if level is None:
             groups[group].append((path, below[0]))
         elif (part := part_of[parts[level]]) is not None:
@@ -158,10 +166,20 @@ def _split(
         yield from ((path, label, parts_of[group], group) for path, label in its_videos)
 
 
-def _group(parts: tuple[str, ...], below: tuple[str, ...]) -> str:
+def _depth_of_groups(folders: Iterable[tuple[str, ...]]) -> int:
+    """Return how many folders below the classes all videos lie in, such as "clips", before a group's.
+
+    What lies deeper than a group, such as days of a person, is of the group.
+    """
+    given = [its for its in folders if its]
+    levels = [set(names) for names in zip(*given, strict=False)]
+    return sum(1 for _ in takewhile(lambda names: len(names) == 1, levels[:-1]))
+
+
+def _group(parts: tuple[str, ...], below: tuple[str, ...], depth: int) -> str:
     """Return what a video was cut from: its folder below its class, what its name says, or itself."""
     if len(below) > 2:
-        return "/".join(below[:-1])
+        return below[1 + depth]
     name = "/".join(below)
     group = group_of(name)
     return "/".join(parts) if group == name else group  # both parts may have a walk/1.avi
@@ -185,4 +203,9 @@ def _draw_test(groups: Mapping[str, Sequence[tuple[Path, str]]]) -> dict[str, Pa
             tested, left, parts_of[group] = tested + its, left - its, "test"
         else:
             parts_of[group] = "train"
+    if "test" not in parts_of.values():  # large groups that are of many classes
+        counts = {group: Counter(label for _, label in groups[group]) for group in order}
+        spare = [g for g in order if all(count < videos[label] for label, count in counts[g].items())]
+        for group in sorted(spare, key=lambda group: counts[group].total())[:1]:
+            parts_of[group] = "test"
     return parts_of

@@ -126,3 +126,34 @@ def test_a_part_alone_is_no_split(put, tmp_path):
     root = put(*videos_of("train", 1, 2))
     with pytest.raises(DatasetError, match=r"no test video: give .* folders train and test, or"):
         csv_lists.make_folder([root], tmp_path / "mine", videos=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["{label}/{who}/{take}.avi", "{label}/clips/{who}/{take}.avi", "{label}/{who}/day {take}/1.avi"],
+    ids=["person", "below a folder of all", "days of a person"],
+)
+def test_a_person_trains_or_tests_in_all_classes(put, pattern):
+    people = [f"person {number}" for number in range(6)]
+    found = class_folders.read(
+        put(
+            *(
+                pattern.format(label=label, who=who, take=take)
+                for label in ("run", "walk")
+                for who in people
+                for take in range(2)
+            )
+        )
+    )
+    assert {group for *_, group in found.rows} == set(people)
+    parts = {(group, part) for _, _, part, group in found.rows}
+    assert len(parts) == len(people)
+    assert sum(part == "test" for _, part in parts) == 2
+    assert {label for _, label, part, _ in found.rows if part == "test"} == {"run", "walk"}
+
+
+def test_large_groups_of_several_classes_still_make_a_split(put):
+    names = [f"run/1/{take}.avi" for take in range(3)] + ["walk/1/0.avi"]
+    names += [f"run/2/{take}.avi" for take in range(7)]
+    found = class_folders.read(put(*names))
+    assert {group for _, _, part, group in found.rows if part == "test"} == {"2"}

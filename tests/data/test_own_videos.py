@@ -433,9 +433,12 @@ def test_groups_of_a_folder_may_be_folders(tmp_path, make_frames):
         for person in ("ann", "bob", "eve"):
             video.write(root / label / person / "take.avi", make_frames(10))
     csv_lists.make_folder([root], tmp_path / "mine", videos=tmp_path)
-    train = open_videos(str(tmp_path / "mine"), split=1, part="train")
-    assert len(train.groups) == 4
-    assert all(group.split("/")[0] in ("fall", "rise") for group in train.groups)
+    train, test = (
+        open_videos(str(tmp_path / "mine"), split=1, part=part) for part in ("train", "test")
+    )
+    assert (len(train), len(test)) == (4, 2)
+    assert set(train.groups) | set(test.groups) == {"ann", "bob", "eve"}
+    assert not set(train.groups) & set(test.groups)  # who falls and rises is one person
 
 
 def findings(data, **options):
