@@ -97,15 +97,13 @@ def make_folder(
     for file in lists:
         if ucf101.is_folder_of_lists(file):
             labels = labels or ucf101.classes(file)
-            listed_there = ucf101.rows(file).items()
-            rows |= {name: Row(label, at, parts) for name, (label, parts, at) in listed_there}
+            for name, (label, parts, place) in ucf101.rows(file).items():
+                list_rows.add(rows, name, Row(label, place, parts))
         elif file.is_dir():
             found = class_folders.read(file)
             left_out += found.left_out
-            rows |= {
-                str(path.absolute()): Row(label, str(path), {1: part}, group)
-                for path, label, part, group in found.rows
-            }
+            for path, label, part, group in found.rows:
+                list_rows.add(rows, str(path.absolute()), Row(label, str(path), {1: part}, group))
         else:
             list_rows.read(file, "train", rows)
     for file in test:

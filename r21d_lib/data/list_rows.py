@@ -26,6 +26,29 @@ class Row:
     starts: list[int] = field(default_factory=list)
 
 
+def add(rows: dict[str, Row], name: str, row: Row) -> None:
+    """Add what a list says of a video, or a further clip of it that another row tests.
+
+    Raises:
+        DatasetError: if another row says something else of the video, or the same once more.
+    """
+    before = rows.setdefault(name, row)
+    if before is row:
+        return
+    if before.label != row.label:
+        raise DatasetError(
+            f"{row.place}: {name} is of class {row.label!r}, and of {before.label!r} in "
+            f"{before.place}: a video has one class, so cut it into one file an action"
+        )
+    if not (row.starts and before.starts and before.parts == row.parts):
+        raise DatasetError(f"{row.place}: {name} is listed twice, before in {before.place}")
+    if before.group != row.group:
+        raise DatasetError(
+            f"{row.place}: {name} is in group {row.group!r}, before in {before.group!r}: give it one"
+        )
+    before.starts += row.starts
+
+
 def read(file: Path, part: Part, rows: dict[str, Row]) -> None:
     """Add the rows of a list."""
     columns, table = _table(file)
@@ -37,26 +60,12 @@ def read(file: Path, part: Part, rows: dict[str, Row]) -> None:
         if not name or not label:
             raise DatasetError(f"{place}: expected a video and its class, got {name!r}, {label!r}")
         start = row.get(START)
-        parts = _parts(row, part, place)
-        before = rows.get(name)
-        if before is not None and before.label != label:
-            raise DatasetError(
-                f"{place}: {name} is of class {label!r}, and of {before.label!r} in {before.place}: a "
-                "video has one class, so cut it into one file an action"
-            )
-        if before is not None and not (start and before.starts and before.parts == parts):
-            raise DatasetError(f"{place}: {name} is listed twice, before in {before.place}")
-        group = row.get("group") or ""
-        video = rows.setdefault(name, Row(label, place, parts, group))
-        if video.group != group:
-            raise DatasetError(
-                f"{place}: {name} is in group {group!r}, before in {video.group!r}: give it one"
-            )
         if start and not start.isdecimal():
             raise DatasetError(f"{place}: start_frm must be a frame's number, got {start!r}")
+        parts = _parts(row, part, place)
         # In training every clip starts at random.
-        if start and "test" in parts.values():
-            video.starts.append(int(start))
+        starts = [int(start)] if start and "test" in parts.values() else []
+        add(rows, name, Row(label, place, parts, row.get("group") or "", starts))
 
 
 def _table(file: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:

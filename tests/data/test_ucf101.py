@@ -73,3 +73,24 @@ def test_half_a_split_is_refused(lists):
         file.unlink()
     with pytest.raises(DatasetError, match=r"holds no trainlist01\.txt"):
         ucf101.rows(lists)
+
+
+@pytest.mark.parametrize("first", ["rows", "folder"])
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("JumpRope", "is of class 'Jump.*', and of 'Jump.*' in"),
+        ("JumpingJack", "is listed twice, before"),
+    ],
+)
+def test_no_list_overrides_another(lists, videos, tmp_path, first, label, message):
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"video,label,subset\nJumpingJack/v_JumpingJack_g01_c01.avi,{label},test\n")
+    both = [mine, lists] if first == "rows" else [lists, mine]
+    with pytest.raises(DatasetError, match=message):
+        csv_lists.make_folder(both, tmp_path / "made", videos=videos)
+    with pytest.raises(DatasetError, match=r"is listed twice, before in .*line 1"):
+        csv_lists.make_folder([lists, lists], tmp_path / "made", videos=videos)
+    with pytest.raises(DatasetError, match="is listed twice, before in"):
+        csv_lists.make_folder([videos, videos], tmp_path / "made", videos=videos)
+    assert not (tmp_path / "made").exists()
