@@ -161,10 +161,23 @@ def _write(
     if starts:
         rows_of_starts = ((name, start) for name, its in starts.items() for start in its)
         _write_table(folder / _STARTS, START, rows_of_starts)
-    groups = [(of_name[name], video.group) for name, video in rows.items() if video.group]
+    groups = [(name, group) for name, group in _groups(rows, names).items() if group]
     if groups:
         _write_table(folder / _GROUPS, "group", groups)
     return counts
+
+
+def _groups(rows: Mapping[str, Row], names: Mapping[str, Path]) -> dict[str, str]:
+    """Return the group of each name, "" where a list gives none and the name itself tells it.
+
+    A name that got its folder's in front, as another video had it, tells it no more.
+    """
+    groups: dict[str, str] = {}
+    for (name, source), row in zip(names.items(), rows.values(), strict=True):
+        own = f"{name.partition('/')[0]}/{source.name}"
+        hidden = name != own and listed.group_of(own) != own
+        groups[name] = row.group or (listed.group_of(own) if hidden else "")
+    return groups
 
 
 def load(folder: Path, *, split: int, part: Part) -> VideoList:

@@ -126,6 +126,25 @@ def test_files_of_one_name_in_one_class(files, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("file", "group"),
+    [("figure_012_golf_f_nm_np1_ri_goo_0.avi", "figure_012"), ("v_golf_g01_c01.avi", "golf_g01")],
+)
+def test_a_name_tells_its_group_also_where_two_files_have_it(tmp_path, file, group):
+    for place in (f"p/{file}", f"q/{file}", "x.avi"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(place)
+    rows = [(f"p/{file}", "golf", "train"), (f"q/{file}", "golf", "test"), ("x.avi", "other", "train")]
+    path = write(tmp_path / "l.csv", HEADER, rows)
+    csv_lists.make_folder([path], tmp_path / "mine", videos=tmp_path)
+    train, test = (csv_lists.load(tmp_path / "mine", split=1, part=part) for part in ("train", "test"))
+    assert test.names == (f"golf/q__{file}",)
+    assert (train.groups, test.groups) == ((group, "other/x.avi"), (group,))
+    assert any(
+        "videos of 1 same groups" in text for _, text in findings(tmp_path / "mine", decode=False)
+    )
+
+
 def test_the_old_form_with_numbers_and_starts(files, tmp_path):
     header = ["org_video", "label", "start_frm", "video_id"]
     train = write(tmp_path / "a.csv", header[:2], [(files / NAMES[i], i // 2) for i in range(4)])
