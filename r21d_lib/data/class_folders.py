@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from r21d_lib.data import find
-from r21d_lib.data.lists import Part, group_of
+from r21d_lib.data.lists import Part, composed, group_of
 from r21d_lib.errors import DatasetError, few
 
 TEST_SHARE = 0.3  # of each class, as in HMDB51
@@ -156,11 +156,11 @@ def _split(
     ]
     depth = _depth_of_groups([below[1:-1] for _, _, below in places])
     for path, parts, below in places:
-        group = _group(parts, below, depth)
+        label, group = composed(below[0]), _group(parts, below, depth)
         if level is None:
-            groups[group].append((path, below[0]))
+            groups[group].append((path, label))
         elif (part := part_of[parts[level]]) is not None:
-            yield path, below[0], part, group
+            yield path, label, part, group
     parts_of = _draw_test(groups)
     for group, its_videos in groups.items():
         yield from ((path, label, parts_of[group], group) for path, label in its_videos)
@@ -179,7 +179,7 @@ def _depth_of_groups(folders: Iterable[tuple[str, ...]]) -> int:
 def _group(parts: tuple[str, ...], below: tuple[str, ...], depth: int) -> str:
     """Return what a video was cut from: its folder below its class, what its name says, or itself."""
     if len(below) > 2:
-        return below[1 + depth]
+        return composed(below[1 + depth])
     name = "/".join(below)
     group = group_of(name)
     return "/".join(parts) if group == name else group  # both parts may have a walk/1.avi

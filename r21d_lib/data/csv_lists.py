@@ -108,7 +108,7 @@ def make_folder(
             list_rows.read(file, "train", rows)
     for file in test:
         list_rows.read(file, "test", rows)
-    classes = tuple(labels or sorted({video.label for video in rows.values()}))
+    classes = tuple(map(listed.composed, labels or sorted({video.label for video in rows.values()})))
     for video in rows.values():
         if not labels and video.label.isdecimal():
             raise DatasetError(
@@ -224,11 +224,14 @@ def _check_classes(
     """Refuse classes that are one but for their spelling, or that nothing is trained on."""
     spelled: dict[str, str] = {}
     for name in classes:
-        other = spelled.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()).strip(), name)
-        if other is not name:
+        key = re.sub(r"[\s_-]+", " ", listed.composed(name.casefold())).strip()
+        if (other := spelled.get(key)) is not None:
+            if other == name:
+                raise DatasetError(f"--labels names {name!r} twice: a class has one name")
             raise DatasetError(
                 f"classes {other!r} and {name!r} differ by blanks, marks and capitals alone: write one"
             )
+        spelled[key] = name
     if len(classes) < 2:
         raise DatasetError(f"the lists name one class, {classes[0]!r}: a network needs two")
     for split, parts in splits.items():
@@ -240,10 +243,18 @@ def _check_classes(
 
 
 def _source(listed_name: str, root: Path) -> Path:
-    """Return where a listed video should be: a link under its own name, Windows' marks read."""
+    """Return where a listed video should be: a link under its own name, Windows' marks read.
+
+    A list and a disk may write one accent in two ways, see `lists.composed`.
+    """
     source = Path(os.path.abspath(root / listed_name))
-    if not os.path.isfile(source) and "\\" in listed_name:  # where Path.is_file raises at a long name
-        source = Path(os.path.abspath(root / listed_name.replace("\\", "/")))
+    spellings = [listed_name, listed_name.replace("\\", "/")]
+    if not listed_name.isascii():
+        spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]
+    for spelling in dict.fromkeys(spellings):
+        other = Path(os.path.abspath(root / spelling))
+        if os.path.isfile(other):  # where Path.is_file raises at a long name
+            return other
     return source
 
 

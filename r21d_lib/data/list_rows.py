@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from r21d_lib.data.lists import OFFICIAL_CODES, SPLITS, Part
+from r21d_lib.data.lists import OFFICIAL_CODES, SPLITS, Part, composed
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import read_text
 
@@ -24,6 +24,9 @@ class Row:
     parts: dict[int, Part | None] = field(default_factory=dict)
     group: str = ""
     starts: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.label, self.group = composed(self.label), composed(self.group)
 
 
 def add(rows: dict[str, Row], name: str, row: Row) -> None:

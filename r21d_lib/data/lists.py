@@ -6,6 +6,7 @@ labels, and `split<k>.csv` with the columns `video` ("class/name.avi") and `subs
 
 import csv
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,12 +77,21 @@ def group_of(name: str) -> str:
     The source in HMDB51's names, also ActionFigures' person ("figure_012"), and "Class_g01" in
     UCF101's; for other names the video itself.
     """
-    label, _, file = name.rpartition("/")
+    label, _, file = composed(name).rpartition("/")
     if match := _HMDB51.fullmatch(file):
         return match[1].removesuffix(f"_{label}")
     if match := _UCF101.fullmatch(file):
         return match[1]
     return name
+
+
+def composed(text: str) -> str:
+    """Return a class's or a group's name in Unicode's composed form: one name, one text.
+
+    An accent can be part of its letter or follow it, as macOS writes the names of files, and both look
+    the same.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def groups_of(names: tuple[str, ...], groups: tuple[str, ...]) -> tuple[str, ...]:

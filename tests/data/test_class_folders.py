@@ -1,6 +1,7 @@
 """A folder of class folders: what is a class, a part or a group in it, and what is left out is said."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,19 @@ def test_large_groups_of_several_classes_still_make_a_split(put):
     names += [f"run/2/{take}.avi" for take in range(7)]
     found = class_folders.read(put(*names))
     assert {group for _, _, part, group in found.rows if part == "test"} == {"2"}
+
+
+def test_a_name_is_one_however_its_accents_are_written(put, tmp_path):
+    one, two = (unicodedata.normalize(form, "dança") for form in ("NFC", "NFD"))
+    who, them = (unicodedata.normalize(form, "josé") for form in ("NFC", "NFD"))
+    names = [f"{one}/{who}/a.avi", f"{two}/{them}/b.avi", f"walk/{them}/c.avi"]
+    names += [f"{label}/{number}/{label}.avi" for label in (one, two, "walk") for number in range(4)]
+    root = put(*names)
+    csv_lists.make_folder([root], tmp_path / "mine", videos=tmp_path)
+    train, test, train_groups, test_groups = loaded(tmp_path / "mine")
+    assert {name.split("/")[0] for name in train | test} == {one, "walk"}
+    assert len(train | test) == len(names)
+    assert not set(train_groups) & set(test_groups)
+    assert who in {*train_groups, *test_groups}
+    # The names of files stay as they are on the disk.
+    assert {f"{one}/{one}.avi", f"{one}/{two}.avi"} <= train | test

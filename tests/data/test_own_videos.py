@@ -3,6 +3,7 @@
 import csv
 import shutil
 import time
+import unicodedata
 
 import pytest
 from typer.testing import CliRunner
@@ -143,6 +144,30 @@ def test_a_name_tells_its_group_also_where_two_files_have_it(tmp_path, file, gro
     assert any(
         "videos of 1 same groups" in text for _, text in findings(tmp_path / "mine", decode=False)
     )
+
+
+def test_a_name_of_a_class_is_one_however_its_accents_are_written(tmp_path):
+    """As macOS writes the names of files, and as people and Linux write lists."""
+    one, two = (unicodedata.normalize(form, "dança") for form in ("NFC", "NFD"))
+    who = [unicodedata.normalize(form, "josé") for form in ("NFC", "NFD")]
+    rows = []
+    for take, part in enumerate(("train", "test")):
+        for label in (one, two, "walk"):
+            (tmp_path / label).mkdir(exist_ok=True)
+            (tmp_path / label / f"{take}.avi").write_text(label + part)
+            rows.append((f"{one if label == two else label}/{take}.avi", label, part, who[take]))
+    rows = [row for row in rows if row[1] != one]  # a disk has `two`, and the list says `one`
+    shutil.rmtree(tmp_path / one)
+    path = write(tmp_path / "l.csv", [*HEADER, "group"], rows)
+    for labels in (None, [two, "walk"], [one, "walk"]):
+        to = tmp_path / "mine"
+        csv_lists.make_folder([path], to, videos=tmp_path, labels=labels)
+        train, test = (csv_lists.load(to, split=1, part=part) for part in ("train", "test"))
+        assert train.classes == (one, "walk")
+        assert train.names == (f"{one}/0.avi", "walk/0.avi")
+        assert train.groups == test.groups == (who[0], who[0])
+    with pytest.raises(DatasetError, match="--labels names 'dança' twice"):
+        csv_lists.make_folder([path], tmp_path / "x", videos=tmp_path, labels=[one, two, "walk"])
 
 
 def test_the_old_form_with_numbers_and_starts(files, tmp_path):
