@@ -76,9 +76,10 @@ def make_folder(
     absolute), and its class in `label_name`, `class` or `label`. Which part it is in is said by
     columns `split1` to `split3` (1 trains, 2 tests, 0 neither), by a column `subset` (train or test),
     or by the list itself: those in `lists` train and those in `test` test. `start_frm` in a list for
-    testing says where a clip starts, one row a clip; `group` says what a video was cut from, where its
-    name does not (`lists.group_of`); `video_id` is not needed. A folder of class folders is split by
-    groups, see `class_folders.read`; a folder of UCF101's official lists is read as they are.
+    testing says where a clip starts, one row a clip, and of all its videos or none; `group` says what a
+    video was cut from, where its name does not (`lists.group_of`); `video_id` is not needed. A folder of
+    class folders has parts or is split by groups, see `class_folders.read`; a folder of UCF101's official
+    lists is read as they are.
 
     Args:
         lists: files of rows, or folders of class folders or of UCF101's lists.
@@ -128,6 +129,7 @@ def make_folder(
     splits = _splits(rows)
     names = _names(rows, classes, sources)
     _check_classes(classes, rows, splits)
+    _check_starts(rows, splits)
 
     try:
         with whole_folder(to) as fresh:
@@ -184,7 +186,8 @@ def load(folder: Path, *, split: int, part: Part) -> VideoList:
     """Return the train or test videos of a split of a folder that `make_folder` made.
 
     Raises:
-        DatasetError: if a file of it is missing or wrong.
+        DatasetError: if a file of it is missing or wrong, or says of some test videos alone where their
+            clips start.
     """
     videos = listed.load(folder / "videos", dataset=folder.name, split=split, part=part, lists=folder)
     if (folder / _GROUPS).is_file():
@@ -196,6 +199,15 @@ def load(folder: Path, *, split: int, part: Part) -> VideoList:
     starts = defaultdict(list)
     for name, start in _read_table(folder / _STARTS, START):
         starts[name].append(int(start))
+    without = [name for name in videos.names if name not in starts]
+    if len(without) == len(videos):  # those of another split have some
+        return videos
+    if without:
+        raise DatasetError(
+            f"{folder / _STARTS} says where clips of some test videos of split {split} start, and not "
+            f"of {few(without)}: give all of them a {START} in your list, or none, and make the data set "
+            "again with `r21d prepare listed`"
+        )
     return replace(videos, starts=tuple(tuple(starts[name]) for name in videos.names))
 
 
@@ -239,6 +251,21 @@ def _check_classes(
         if missing := [name for name in classes if name not in trained]:
             raise DatasetError(
                 f"no video of {few(missing)} trains in split {split}: give one, or leave the class out"
+            )
+
+
+def _check_starts(rows: Mapping[str, Row], splits: Mapping[int, Mapping[str, Part]]) -> None:
+    """Refuse a test list that says of some videos alone where clips start: which are the others' clips?
+
+    Evenly spaced ones beside them would make one accuracy of two protocols.
+    """
+    for split, parts in splits.items():
+        tests = {name: rows[name].starts for name, part in parts.items() if part == "test"}
+        without = [name for name, starts in tests.items() if not starts]
+        if without and len(without) < len(tests):
+            raise DatasetError(
+                f"{rows[without[0]].place}: {without[0]} has no {START}, as {len(without):,} of "
+                f"{len(tests):,} test videos of split {split}: give all of them one, or none"
             )
 
 

@@ -189,6 +189,43 @@ def test_the_old_form_with_numbers_and_starts(files, tmp_path):
     assert csv_lists.load(tmp_path / "kinetics", split=1, part="train").starts is None
 
 
+def test_starts_of_some_test_videos_alone_are_refused(files, tmp_path):
+    train = write(tmp_path / "a.csv", ["video", "label"], [(NAMES[i], "ab"[i % 2]) for i in range(4)])
+    rows = [(NAMES[4], "a", 0), (NAMES[4], "a", 3), (NAMES[5], "b", "")]
+    test = write(tmp_path / "b.csv", ["video", "label", "start_frm"], rows)
+    message = (
+        r"b\.csv, line 4: .*take 2\.avi has no start_frm, as 1 of 2 test videos of split 1: give all"
+    )
+    with pytest.raises(DatasetError, match=message):
+        csv_lists.make_folder([train], tmp_path / "mine", videos=files, test=[test])
+    assert not (tmp_path / "mine").exists()
+    # A folder that was made before this was refused, and its list cut by hand.
+    write(tmp_path / "b.csv", ["video", "label", "start_frm"], [*rows[:2], (NAMES[5], "b", 2)])
+    csv_lists.make_folder([train], tmp_path / "mine", videos=files, test=[test])
+    starts = tmp_path / "mine" / "starts.csv"
+    starts.write_text("".join(starts.read_text().splitlines(keepends=True)[:3]))
+    with pytest.raises(
+        DatasetError, match=r"starts\.csv says .* not of b/take 2\.avi: give all of them"
+    ):
+        csv_lists.load(tmp_path / "mine", split=1, part="test")
+    assert len(csv_lists.load(tmp_path / "mine", split=1, part="train")) == 4
+    assert ("wrong", True) in [
+        (level, "starts.csv" in text) for level, text in findings(tmp_path / "mine")
+    ]
+
+
+def test_starts_may_be_of_one_split(files, tmp_path):
+    codes = [(1, 2), (1, 2), (1, 1), (2, 1), (2, 1), (1, 1)]
+    rows = [
+        (name, "ab"[i % 2], *code, 3 if code[0] == 2 else "")
+        for i, (name, code) in enumerate(zip(NAMES, codes, strict=True))
+    ]
+    path = write(tmp_path / "l.csv", ["video", "label", "split1", "split2", "start_frm"], rows)
+    csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    assert csv_lists.load(tmp_path / "mine", split=1, part="test").starts == ((3,), (3,))
+    assert csv_lists.load(tmp_path / "mine", split=2, part="test").starts is None
+
+
 HEADER = ["video", "label", "subset"]
 GOOD = [(NAMES[0], "fall", "train"), (NAMES[1], "fall", "test"), (NAMES[3], "rise", "train")]
 
