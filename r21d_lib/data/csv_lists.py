@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tqdm.auto import tqdm
+
 from r21d_lib.data import class_folders, class_names, list_rows, ucf101
 from r21d_lib.data import lists as listed
 from r21d_lib.data.list_rows import START, Row
@@ -76,10 +78,10 @@ def make_folder(
     absolute), and its class in `label_name`, `class` or `label`. Which part it is in is said by
     columns `split1` to `split3` (1 trains, 2 tests, 0 neither), by a column `subset` (train or test),
     or by the list itself: those in `lists` train and those in `test` test. `start_frm` in a list for
-    testing says where a clip starts, one row a clip, and of all its videos or none; `group` says what a
-    video was cut from, where its name does not (`lists.group_of`); `video_id` is not needed. A folder of
-    class folders has parts or is split by groups, see `class_folders.read`; a folder of UCF101's official
-    lists is read as they are.
+    testing says where a clip starts, one row a clip, and of all its videos or none; `group` says what
+    a video was cut from, where its name does not (`lists.group_of`); `video_id` is not needed. A folder
+    of class folders has parts or is split by groups, see `class_folders.read`; a folder of UCF101's
+    lists is read as it is.
 
     Args:
         lists: files of rows, or folders of class folders or of UCF101's lists.
@@ -116,7 +118,7 @@ def make_folder(
                 f"{video.place}: class {video.label} is a number: give the names in a file "
                 "with --labels"
             )
-    sources = {name: _source(name, videos) for name in rows}
+    sources = {name: _source(name, videos) for name in tqdm(rows, "look for", unit="video", delay=2)}
     missing = tuple(name for name, source in sources.items() if not os.path.isfile(source))
     if missing and not skip_missing:
         first = Path(os.path.abspath(videos / missing[0]))
@@ -147,7 +149,7 @@ def _write(
     splits: Mapping[int, Mapping[str, Part]],
 ) -> dict[int, dict[str, Counter[Part]]]:
     """Write links, lists, starts and groups; return how many videos of a class each part has."""
-    for name, source in names.items():
+    for name, source in tqdm(names.items(), "link", unit="video", delay=2):
         link = folder / "videos" / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(source)
@@ -205,8 +207,8 @@ def load(folder: Path, *, split: int, part: Part) -> VideoList:
     if without:
         raise DatasetError(
             f"{folder / _STARTS} says where clips of some test videos of split {split} start, and not "
-            f"of {few(without)}: give all of them a {START} in your list, or none, and make the data set "
-            "again with `r21d prepare listed`"
+            f"of {few(without)}: give all of them a {START} in your list, or none, and make the data "
+            "set again with `r21d prepare listed`"
         )
     return replace(videos, starts=tuple(tuple(starts[name]) for name in videos.names))
 

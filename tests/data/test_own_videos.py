@@ -452,6 +452,19 @@ def test_from_the_list_to_the_scores_by_the_commands(files, tmp_path, build):
     assert open_videos("mine", split=1, part="test").name == "mine split 1 test"
 
 
+def test_long_work_shows_a_bar_and_short_work_none(files, tmp_path, monkeypatch, capsys):
+    path = two_classes(tmp_path, "fall", "rise")
+    csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    assert capsys.readouterr().err == ""
+    bar = csv_lists.tqdm
+    monkeypatch.setattr(csv_lists, "tqdm", lambda *its, delay, **how: bar(*its, **how))
+    csv_lists.make_folder([path], tmp_path / "mine", videos=files)
+    said = capsys.readouterr().err
+    assert "look for: 100%" in said
+    assert "link: 100%" in said
+    assert "6/6" in said
+
+
 def test_missing_videos_are_counted_and_left_out_where_asked(files, tmp_path):
     gone = [f"gone {i}.avi" for i in range(5)]
     rows = [(n, "fall" if i % 2 else "rise", "train" if i < 4 else "test") for i, n in enumerate(NAMES)]
