@@ -158,8 +158,9 @@ def prepare(
         list[Path],
         typer.Argument(
             help="hmdb51: hmdb51_org.rar, a .zip, or a folder of class archives or folders; "
-            "listed: CSV lists with the columns video and label_name, a folder of class folders, or "
-            "of UCF101's trainlist01.txt, testlist01.txt, ... and classInd.txt."
+            "listed: CSV lists with the columns video and label_name, a folder of class folders (also "
+            "in folders train and test), or of UCF101's trainlist01.txt, testlist01.txt, ... and "
+            "classInd.txt."
         ),
     ],
     to: Annotated[
