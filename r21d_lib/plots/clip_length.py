@@ -1,5 +1,7 @@
 """Figures of films and of clip length: where in a film the score comes from, and what frames cost."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import NullFormatter, ScalarFormatter
@@ -17,9 +19,10 @@ from r21d_lib.plots.style import (
     draw_frame,
     evenly,
     open_axes,
+    run_style,
 )
 
-_STYLES = ((SPACE, "o"), (BOTH, "s"), (TURNS, "^"), (TIME, "D"), (WRONG, "v"), (DARK, "P"))
+_COLOURS = (SPACE, BOTH, TURNS, TIME, WRONG, DARK)  # of trainings
 
 _STRIP = 10  # frames of a film
 
@@ -38,11 +41,14 @@ def film_scores(
     Args:
         frames: (T, H, W, 3) uint8.
         centres: (clips,) the middle of each clip, in frames.
-        probabilities: (clips, classes) softmax of each clip.
+        probabilities: (clips, classes) softmax of each clip; clips of NaN, which the film does not
+            have, are left out.
         action: the first and the last frame of the action.
         classes: class names.
         true: the true class's position.
     """
+    there = ~np.isnan(probabilities).all(1)
+    centres, probabilities = centres[there], probabilities[there]
     figure = Figure(10, 4.0, photographs=True)
     grid = figure.add_gridspec(2, _STRIP, height_ratios=(1, 2.1))
     for column, index in enumerate(evenly(len(frames), _STRIP)):
@@ -51,7 +57,7 @@ def film_scores(
     ax.axvspan(*action, color=PLAIN, alpha=0.3, lw=0, label="the action")
     ax.plot(centres, probabilities[:, true], "o-", color=BOTH, label=f"each clip: {classes[true]}")
     others = [k for k in np.argsort(-probabilities.mean(0)) if k != true][:2]
-    for other, marker in zip(others, ("x", "+"), strict=True):
+    for other, marker in zip(others, "x+"[: len(others)], strict=True):
         ax.plot(
             centres,
             probabilities[:, other],
@@ -79,9 +85,12 @@ def clip_lengths(table: pd.DataFrame, *, unit: str) -> Figure:
     figure = Figure(9, 4.4)
     ax = figure.subplots()
     trainings = list(dict.fromkeys(table["training"]))
-    for number, (training, (colour, marker)) in enumerate(zip(trainings, _STYLES, strict=False)):
+    # Side by side, on an axis of ratios; all of them nearer to their number of frames than to another.
+    apart = min(1.025, 1.4 ** (1 / len(trainings)))
+    for number, training in enumerate(trainings):
+        colour, marker, _ = run_style(number, _COLOURS)  # dots are clip@1's
         its = table[table["training"] == training].sort_values("frames")
-        x = its["frames"] * 1.025 ** (number - len(trainings) / 2)  # side by side, on an axis of ratios
+        x = its["frames"] * apart ** (number - len(trainings) / 2)
         whiskers = np.maximum([its["video@1"] - its["low"], its["high"] - its["video@1"]], 0)
         ax.errorbar(
             x, its["video@1"], yerr=whiskers, color=colour, marker=marker, capsize=3,
@@ -108,10 +117,12 @@ def accuracy_by_clips(table: pd.DataFrame) -> Figure:
     figure = Figure(9, 4.2)
     ax = figure.subplots()
     trainings = list(dict.fromkeys(table["training"]))
-    for training, (colour, marker) in zip(trainings, _STYLES, strict=False):
+    for number, training in enumerate(trainings):
+        colour, marker, line = run_style(number, _COLOURS)
         its = table[table["training"] == training].sort_values("clips")
         label = f"trained on {training}, clips of {its['frames'].iloc[0]}"
-        ax.plot(its["compute"], its["video@1"], color=colour, marker=marker, label=label)
+        style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": line}
+        ax.plot(its["compute"], its["video@1"], label=label, **style)
         ax.fill_between(its["compute"], its["low"], its["high"], color=colour, alpha=0.12, lw=0)
         for row in its.to_dict("records"):
             ax.annotate(

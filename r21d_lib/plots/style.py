@@ -8,7 +8,7 @@ import io
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import matplotlib.figure
@@ -23,6 +23,10 @@ from r21d_lib.errors import printable
 SPACE, TIME, BOTH, TURNS = "#0072B2", "#E69F00", "#009E73", "#882255"
 PLAIN, CHOSEN, DARK, RIGHT, WRONG = "#8DA0B3", "#4F7CAC", "#1F3B5B", "#009E73", "#D55E00"
 KIND_COLOURS = {"2d": SPACE, "3d": BOTH, "2+1d": TURNS}
+# For the lines of runs, whose number is not known beforehand: their colours, and what tells those apart
+# whose colour is the same.
+RUN_COLOURS = (DARK, WRONG, BOTH, TIME, SPACE, TURNS)
+_MARKERS, _LINES = "os^DvP", ("-", "--", "-.", ":")
 _LONGEST_LABEL = 80  # characters
 _LONGEST_ALT, _MOST_TEXTS = 500, 40  # of a text for those who do not see a figure
 _KIND_LABELS = {"2d": "2D", "3d": "3D", "2+1d": "(2+1)D"}
@@ -86,6 +90,31 @@ class Figure(matplotlib.figure.Figure):
 
     def _repr_jpeg_(self) -> tuple[bytes, dict[str, str]] | None:
         return (self.picture(), {"alt": self.alt}) if self.photographs else None
+
+
+class RunStyle(NamedTuple):
+    """How the line of one of several runs is drawn."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+def run_style(number: int, colours: Sequence[str] = RUN_COLOURS) -> RunStyle:
+    """Return the style of run `number` of several, counted from 0.
+
+    Of 144 runs no two have one style, of 36 no two have one colour and marker, of 24 no two have one
+    colour and kind of line.
+
+    Args:
+        number: of the run.
+        colours: six, in the order in which they are taken.
+    """
+    count = len(colours)
+    # A step further in each round of colours; the kind of line a second one in each round of markers.
+    rounds, all_rounds = number // count, number // count**2
+    marker = _MARKERS[(number + rounds) % len(_MARKERS)]
+    return RunStyle(colours[number % count], marker, _LINES[(rounds + all_rounds) % len(_LINES)])
 
 
 def draw_legend(ax: Axes, lines: Sequence[Any], names: Sequence[str], **where: Any) -> None:

@@ -153,6 +153,32 @@ def test_a_film_is_drawn_with_what_its_clips_say():
     assert isinstance(figure.picture(), bytes)
 
 
+def test_a_clip_that_a_film_does_not_have_is_left_out():
+    said = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [np.nan] * 3])
+    figure = plots.film_scores(
+        np.zeros((20, 12, 16, 3), np.uint8),
+        np.array([3, 9, 12]),
+        said,
+        (3, 9),
+        classes=tuple("abc"),
+        true=0,
+    )
+    *_, film = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert film == "film: a 0.65"
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_a_film_of_few_classes_is_drawn(classes):
+    said = np.full((2, classes), 1 / classes)
+    figure = plots.film_scores(
+        np.zeros((20, 12, 16, 3), np.uint8), np.array([3, 9]), said, (3, 9), classes=tuple("ab"), true=0
+    )
+    names = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert [name for name in names if name.startswith("each")] == ["each clip: a", "each clip: b"][
+        :classes
+    ]
+
+
 @pytest.fixture
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
