@@ -1,5 +1,6 @@
 """Every figure: pure functions from arrays and tables to a `Figure`."""
 
+from r21d_lib.plots.classes import classes_of_runs, confusion_matrix, per_class_accuracy
 from r21d_lib.plots.clip_length import accuracy_by_clips, clip_lengths, film_scores
 from r21d_lib.plots.drawings import (
     MIDDLE_RULES,
@@ -35,10 +36,7 @@ from r21d_lib.plots.race import (
 from r21d_lib.plots.results import (
     accuracy_bars,
     budgets,
-    classes_of_runs,
-    confusion_matrix,
     named_values,
-    per_class_accuracy,
     printed_streams,
     running_values,
     seed_curves,
