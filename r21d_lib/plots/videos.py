@@ -1,5 +1,7 @@
 """Figures of frames and clips, and of a video's answers."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -93,15 +95,18 @@ def single_frame(frames: np.ndarray, frame: int, *, title: str = "") -> Figure:
 
 
 def video_scores(
-    probabilities: np.ndarray, classes: Sequence[str], label: int, *, title: str = ""
+    probabilities: np.ndarray, classes: Sequence[str], label: int, *, title: str = "", views: str = ""
 ) -> Figure:
     """Show what each clip of one video says of five classes, and their mean, the video's score.
+
+    The numbers of many clips, which are wider than a column, are left to its colour.
 
     Args:
         probabilities: (clips, classes); clips of NaN, which the video does not have, are left out.
         classes: class names.
         label: the true class; it is shown even if it is not among the best.
         title: above the figure.
+        views: as in `Scores`: whether a column is a clip, or one of several squares of it.
     """
     scores = probabilities[~np.isnan(probabilities).all(1)].astype(np.float32)
     mean = scores.mean(0)
@@ -115,25 +120,31 @@ def video_scores(
     )
     left, right = figure.subplots(1, 2, width_ratios=(3, 2), sharey=True)
     left.imshow(scores[:, order].T, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    names = [plain(classes[i]) for i in order]
+    # About what the names leave of the left part, a column; "0.85" of 8 points is 18 points wide.
+    column = 72 * max(0.6 * 10 - 0.5 - 0.085 * max(map(len, names)), 0.5) / len(scores)
+    numbered = column > 19
     for row, index in enumerate(order):
-        for clip, score in enumerate(scores[:, index]):
+        for clip, score in enumerate(scores[:, index] if numbered else ()):
             colour = "white" if score > 0.5 else "black"
             text = f"{score:.2f}" if score >= 0.005 else "0"
             left.text(clip, row, text, ha="center", va="center", fontsize=8, color=colour)
-    left.set_xticks(range(len(scores)))
-    left.set_yticks(range(len(order)), [plain(classes[i]) for i in order])
+    left.set_xticks(range(0, len(scores), math.ceil(19 / column)))
+    left.set_yticks(range(len(order)), names)
     for tick, index in zip(left.get_yticklabels(), order, strict=True):
         tick.set(
             color=RIGHT if index == label else "black",
             fontweight="bold" if index == label else "normal",
         )
-    left.set(xlabel="clip, from the video's start to its end")
+    of_clip = "square of a clip" if re.search(r"\bsquares of each\b", views) else "clip"
+    legend = "" if numbered else "\n(darker is more probable)"
+    left.set(xlabel=f"{of_clip}, from the video's start to its end{legend}")
     best = int(mean.argmax())
     colours = [RIGHT if i == label else WRONG if i == best else PLAIN for i in order]
     right.barh(range(len(order)), mean[order], color=colours, height=0.7)
     for row, index in enumerate(order):
         right.text(mean[index] + 0.02, row, f"{mean[index]:.2f}", va="center", fontsize=9)
-    right.set(xlim=(0, 1.15), xlabel="mean over the clips")
+    right.set(xlim=(0, 1.15), xlabel=f"mean over the {of_clip.split()[0]}s")
     right.set_xticks(np.linspace(0, 1, 6))
     right.tick_params(labelleft=False)
     open_axes(right)

@@ -15,6 +15,7 @@ import pandas as pd
 from IPython.display import DisplayHandle, display
 
 from r21d_lib import plots
+from r21d_lib.errors import R21DError
 from r21d_lib.evaluation.scores import Scores, confusion, per_class
 from r21d_lib.plots.style import Figure
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ipywidgets import HTML, DOMWidget, ValueWidget
 
 # What a browser test looks for.
-SLIDER_CLASS, FIGURE_CLASS = "r21d-slider", "r21d-figure"
+SLIDER_CLASS, FIGURE_CLASS, FAULT_CLASS = "r21d-slider", "r21d-figure", "r21d-fault"
 Draw = Callable[..., Figure | Sequence[Figure]]
 Choice = tuple[int, int, int] | tuple[int, int, int, int] | Sequence[str]
 
@@ -59,11 +60,16 @@ def show_in(place: "HTML", figure: Figure) -> None:
     )
 
 
+def say_in(place: "HTML", error: R21DError) -> None:
+    """Put what stops a figure in its place, so that a former one does not stand for it."""
+    place.value = f'<p class="{FAULT_CLASS}" role="alert">{html.escape(str(error))}</p>'
+
+
 def explore(draw: Draw, **choices: Choice) -> None:
     """Show controls and the figures of `draw` that they redraw.
 
     Where ipywidgets is missing, the figures of the first choices and one line that says so are all
-    there is.
+    there is. Where the figures of a later choice cannot be drawn, what stops them is shown instead.
 
     Args:
         draw: a pure function from the choices to one figure, or to several.
@@ -88,7 +94,14 @@ def explore(draw: Draw, **choices: Choice) -> None:
             show_in(place, figure)
 
     def redraw(*_: object) -> None:
-        put(_listed(draw(**{name: control.value for name, control in controls.items()})))
+        try:
+            redrawn = _listed(draw(**{name: control.value for name, control in controls.items()}))
+        except R21DError as error:
+            say_in(places[0], error)
+            for place in places[1:]:
+                place.value = ""
+        else:
+            put(redrawn)
 
     for control in controls.values():
         control.observe(redraw, names="value")
@@ -160,7 +173,9 @@ def mistake_explorer(scores: Scores, frames_of: Callable[[int], np.ndarray]) -> 
         title = f"{scores.names[number]}, {min(video, len(behind))} of {len(behind)}"
         return [
             plots.frame_strip(frames_of(number), title=title),
-            plots.video_scores(scores.probabilities[number], scores.classes, int(row)),
+            plots.video_scores(
+                scores.probabilities[number], scores.classes, int(row), views=scores.views
+            ),
         ]
 
     explore(draw, cell=list(cells), video=(1, 1, int(counts.max())))
@@ -196,7 +211,7 @@ def class_explorer(scores: Scores, frames_of: Callable[[int], np.ndarray]) -> No
         return [
             bars(action, order),
             plots.frame_strip(frames_of(number), title=title),
-            plots.video_scores(scores.probabilities[number], scores.classes, label),
+            plots.video_scores(scores.probabilities[number], scores.classes, label, views=scores.views),
         ]
 
     explore(

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from r21d_lib import plots
 from r21d_lib.data.clip_settings import ClipSettings
+from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.inspection import sort_temporal_kernels
 from r21d_lib.evaluation.scores import Scores, confusion, per_class, per_class_counts
 from r21d_lib.plots import tensorboard, widgets
@@ -259,6 +261,54 @@ def test_clips_that_a_short_video_does_not_have_are_not_drawn(scores):
     drawn = [[text.get_text() for ax in figure.axes for text in ax.texts] for figure in figures]
     assert drawn[0] == drawn[1]
     assert len(figures[0].axes[0].get_xticks()) == 3
+
+
+def test_the_columns_of_several_squares_are_not_called_clips(scores):
+    said = np.repeat(scores.probabilities[0], 3, 0)  # 30 columns
+    figure = plots.video_scores(
+        said, scores.classes, 0, views="10 evenly spaced clips, 3 squares of each"
+    )
+    assert figure.axes[0].get_xlabel().startswith("square of a clip")
+    assert figure.axes[1].get_xlabel() == "mean over the squares"
+    for views in ("10 evenly spaced clips, their centre square", ""):
+        ten = plots.video_scores(said[::3], scores.classes, 0, views=views)
+        assert ten.axes[0].get_xlabel() == "clip, from the video's start to its end"
+
+
+@pytest.mark.parametrize("columns", [3, 10, 16, 17, 18, 20, 30, 100])
+@pytest.mark.parametrize("name", ["a", "a class whose name is long", 80 * "x"])
+def test_numbers_stand_only_in_columns_that_hold_them(columns, name):
+    said = np.full((columns, 2), 0.44, np.float16)
+    figure = plots.video_scores(said, (name, "b"), 0)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) in (0, 2 * columns)
+    assert all(one.x1 < next_.x0 for one, next_ in itertools.pairwise(boxes[:columns]))
+    assert boxes or (columns, name) not in {(3, "a"), (10, "a")}
+    ticks = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert all(one.x1 < next_.x0 for one, next_ in itertools.pairwise(ticks))
+
+
+def test_what_cannot_be_drawn_is_said_in_place_of_the_former_picture(monkeypatch, scores):
+    frames = np.zeros((9, 12, 16, 3), np.uint8)
+    worst = per_class(scores).sort_values("accuracy")["class"].iloc[0]
+    broken = np.flatnonzero(scores.labels == scores.classes.index(worst))[1]
+
+    def frames_of(number):
+        if number == broken:
+            raise DatasetError("<b>2</b> cannot be decoded")
+        return frames
+
+    outputs = shown(monkeypatch, lambda: widgets.class_explorer(scores, frames_of))
+    *_, video, first = outputs[0].widget.children
+    places = [first, *(output.widget for output in outputs[1:])]
+    video.value = 2
+    assert "&lt;b&gt;2&lt;/b&gt; cannot be decoded" in first.value
+    assert not any("<img" in place.value for place in places)
+    video.value = 3
+    assert all("<img" in place.value for place in places)
+    assert "cannot be decoded" not in first.value
 
 
 def test_a_picture_that_fails_stops_no_training(monkeypatch):
