@@ -15,9 +15,9 @@ import pandas as pd
 from r21d_lib import plots
 from r21d_lib.data import safe_decoder
 from r21d_lib.errors import R21DError
-from r21d_lib.evaluation.scores import confusion, per_class, with_clips
+from r21d_lib.evaluation.scores import Scores, confusion, per_class, with_clips
 from r21d_lib.plots.style import Figure
-from r21d_lib.plots.widgets import SLIDER_CLASS, show_in
+from r21d_lib.plots.widgets import SLIDER_CLASS, say_in, show_in
 from r21d_lib.training import scored
 from r21d_lib.training.scored import ScoredList
 
@@ -41,7 +41,7 @@ def dashboard(files: Sequence[str | Path] | None = None) -> "VBox":
 
     lists = [ScoredList.load(file) for file in (files or scored.find())]
     by_title = dict(zip(scored.titles(lists), lists, strict=True))
-    most = max(one.scores.probabilities.shape[1] for one in lists)
+    most = lists[0].scores.probabilities.shape[1]
     wide = {"description_width": "initial"}
     first = ipywidgets.Dropdown(options=list(by_title), description="scores")
     second = ipywidgets.Dropdown(description="beside")
@@ -55,17 +55,26 @@ def dashboard(files: Sequence[str | Path] | None = None) -> "VBox":
     bars, matrix, film = (ipywidgets.HTML() for _ in range(3))
     behind: dict[str, tuple[int, np.ndarray]] = {}
 
-    @lru_cache(maxsize=64)
-    def table(title: str, count: int) -> pd.DataFrame:
+    def kept(title: str, count: int) -> Scores:
+        """Return scores of so many clips, or of all where there are fewer."""
         scores = by_title[title].scores
-        return per_class(with_clips(scores, min(count, scores.probabilities.shape[1])))
+        return with_clips(scores, min(count, scores.probabilities.shape[1]))
+
+    @lru_cache(maxsize=64)
+    def table(title: str, count: int) -> tuple[pd.DataFrame, int]:
+        some = kept(title, count)
+        return per_class(some), some.probabilities.shape[1]
 
     def draw_classes(*_: object) -> None:
         titles = [first.value, *([second.value] if second.value not in (None, _NONE) else [])]
         opened = behind.get(cell.value or "")
         scores = by_title[first.value].scores
         highlight = scores.classes[opened[0]] if opened else None
-        tables = {title: table(title, clips.value) for title in titles}
+        tables = {}
+        for title in titles:
+            of_classes, used = table(title, clips.value)
+            less = f", {used} {'clip' if used == 1 else 'clips'}" if used < clips.value else ""
+            tables[title + less] = of_classes
         show_in(bars, plots.classes_of_runs(tables, sort=order.value, highlight=highlight))
 
     def choose_scores(*_: object) -> None:
@@ -74,14 +83,18 @@ def dashboard(files: Sequence[str | Path] | None = None) -> "VBox":
         chosen = by_title[first.value]
         others = [t for t, one in by_title.items() if t != first.value and _comparable(chosen, one)]
         _offer(second, [_NONE, *others])
-        choose_clips()
+        before, all_of_them = clips.value, clips.value == clips.max
+        clips.max = chosen.scores.probabilities.shape[1]  # sets a greater number down to it
+        if all_of_them:
+            clips.value = clips.max
+        if clips.value == before:  # otherwise the slider has called it
+            choose_clips()
 
     def choose_clips(*_: object) -> None:
-        scores = by_title[first.value].scores
-        kept = with_clips(scores, min(clips.value, scores.probabilities.shape[1]))
-        show_in(matrix, plots.confusion_matrix(confusion(kept), scores.classes))
+        some = kept(first.value, clips.value)
+        show_in(matrix, plots.confusion_matrix(confusion(some), some.classes))
         behind.clear()
-        behind.update(_cells(scores.labels, kept.video_probabilities.argmax(1), scores.classes))
+        behind.update(_cells(some.labels, some.video_probabilities.argmax(1), some.classes))
         _offer(cell, list(behind) or [_NO_MISTAKE])
         draw_classes()
         open_cell()
@@ -94,10 +107,17 @@ def dashboard(files: Sequence[str | Path] | None = None) -> "VBox":
         if cell.value not in behind:
             film.value = ""
             return
-        chosen = by_title[first.value]
         label, videos = behind[cell.value]
         shown = min(number.value, len(videos))
-        show_in(film, _opened(chosen, int(videos[shown - 1]), label, f"{shown} of {len(videos)}"))
+        which, folder = f"{shown} of {len(videos)}", by_title[first.value].videos
+        try:
+            opened = _opened(
+                kept(first.value, clips.value), folder, int(videos[shown - 1]), label, which
+            )
+        except R21DError as error:
+            say_in(film, error)
+        else:
+            show_in(film, opened)
 
     choose_scores()  # before anything observes, so that each picture is drawn once
     first.observe(choose_scores, names="value")
@@ -143,11 +163,11 @@ def _cells(
     return cells
 
 
-def _opened(chosen: ScoredList, place: int, label: int, which: str) -> Figure:
+def _opened(scores: Scores, folder: Path | None, place: int, label: int, which: str) -> Figure:
     """Draw a video's frames, or what its clips say where the file is not at hand."""
-    scores = chosen.scores
     title = f"{scores.names[place]}, {which}"
-    if chosen.videos is not None:
-        frames = np.stack(list(safe_decoder.stream(chosen.videos / scores.names[place])))
+    if folder is not None:
+        frames = np.stack(list(safe_decoder.stream(folder / scores.names[place])))
         return plots.frame_strip(frames, title=title)
-    return plots.video_scores(scores.probabilities[place], scores.classes, label, title=title)
+    said = scores.probabilities[place]
+    return plots.video_scores(said, scores.classes, label, title=title, views=scores.views)

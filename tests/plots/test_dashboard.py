@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from r21d_lib import plots
+from r21d_lib.errors import DatasetError
 from r21d_lib.evaluation.scores import Scores, confusion, with_clips
 from r21d_lib.plots.dashboard import dashboard
 from r21d_lib.suite.repository import BENCHMARKS
@@ -80,6 +82,66 @@ def test_other_classes_can_be_chosen_whatever_was_opened(tmp_path, beside):
     assert [one.value for one in left.children] == [one.value for one in fresh_left.children]
     assert (second.options, cell.options) == (("nothing",), chosen[4].options)
     assert (cell.value, number.max) == (chosen[4].value, chosen[5].max)
+
+
+def ten_and_one(folder):
+    """Write scores of ten clips a video whose middle one alone is wrong, and scores of that clip."""
+    classes, labels = ("golf", "run"), np.repeat([0, 1], 4)
+    said = np.full((8, 10, 2), 0.1, np.float16)
+    said[np.arange(8), :, labels] = 0.9
+    said[:3, 4] = said[:3, 4, ::-1]
+    names = tuple(f"{classes[label]}/{n}.avi" for n, label in enumerate(labels))
+    files = [folder / "ten.npz", folder / "one.npz"]
+    for file, kept in zip(files, (said, said[:, 4:5]), strict=True):
+        Scores(names, labels, classes, kept).save(file)
+    return files
+
+
+def alt_of(picture):
+    return re.search(r'alt="(.*?)"', picture.value)[1]
+
+
+def test_the_opened_film_is_of_the_chosen_number_of_clips(tmp_path):
+    controls, pictures = (part.children for part in dashboard(ten_and_one(tmp_path)).children)
+    _, _, clips, _, cell, _ = controls
+    film = pictures[0].children[1]
+    assert cell.value == "every video is right"
+    clips.value = 1
+    assert cell.value == "golf taken for run (3)"
+    assert "mean over the clips; 0.9; 0.1" in re.sub(r"(0\.\d)0", r"\1", alt_of(film))
+    assert alt_of(film).index("run;") < alt_of(film).index("golf;"), "its best class is the said one"
+
+
+def test_the_slider_ends_at_the_clips_of_the_chosen_scores(tmp_path):
+    controls, pictures = (part.children for part in dashboard(ten_and_one(tmp_path)).children)
+    first, second, clips, _, _, _ = controls
+    bars, matrix = pictures[0].children[0], pictures[1]
+    second.value = "one"
+    assert "one, 1 clip: 0.625" in alt_of(bars)
+    assert "ten: 1.000" in alt_of(bars)
+    of_ten = matrix.value
+    first.value = "one"
+    assert (clips.value, clips.max) == (1, 1)
+    assert matrix.value != of_ten
+    first.value = "ten"
+    assert (clips.value, clips.max) == (10, 10), "all clips stay all clips"
+    assert matrix.value == of_ten
+    clips.value = 4
+    first.value = "one"
+    assert clips.value == 1
+
+
+def test_a_film_that_cannot_be_decoded_is_said_in_place_of_the_former(tmp_path, monkeypatch):
+    controls, pictures = (part.children for part in dashboard(ten_and_one(tmp_path)[1:]).children)
+    film, number = pictures[0].children[1], controls[-1]
+
+    def fail(*_, **__):
+        raise DatasetError("it cannot be decoded")
+
+    monkeypatch.setattr(plots, "video_scores", fail)
+    number.value = 2
+    assert "it cannot be decoded" in film.value
+    assert "<img" not in film.value
 
 
 def test_both_scores_of_one_run_are_offered(tmp_path):

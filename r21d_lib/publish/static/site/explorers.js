@@ -22,7 +22,14 @@ function slider(label, low, high, start, redraw) {
     value.textContent = input.value;
     redraw();
   });
-  return [make("label", {}, label, input, value), () => Number(input.value)];
+  // Another highest value; who stood at the former one stands at this one.
+  const limit = (highest) => {
+    const atEnd = input.value === input.max;
+    input.max = highest; // sets a greater value down to it
+    if (atEnd) input.value = highest;
+    value.textContent = input.value;
+  };
+  return [make("label", {}, label, input, value), () => Number(input.value), limit];
 }
 
 function menu(label, options, start, redraw) {
@@ -230,16 +237,17 @@ function pairs(place, { studies, colours }) {
 
 function dashboard(place, { lists, films }) {
   const titles = lists.map(({ title }) => title);
-  const most = Math.max(...lists.map(({ total }) => total.length));
   const shown = make("div", {});
   let open = null; // a cell of the matrix: [true class, said class]
   const redraw = () => draw();
   const [first, one] = menu("scores", titles, titles[0], () => {
     open = null;
+    limitClips(lists[titles.indexOf(one())].total.length);
     draw();
   });
   const [second, other] = menu("beside them", ["none", ...titles], titles[1] ?? "none", redraw);
-  const [count, clipsUsed] = slider("clips used", 1, most, most, redraw);
+  const most = lists[0].total.length;
+  const [count, clipsUsed, limitClips] = slider("clips used", 1, most, most, redraw);
   const [order, ordered] = menu("order", ["accuracy", "class"], "accuracy", redraw);
   place.append(make("div", { class: "controls" }, first, ...(titles.length > 1 ? [second] : []), count, order), shown);
 
@@ -247,9 +255,11 @@ function dashboard(place, { lists, films }) {
     const list = lists[titles.indexOf(one())];
     const beside = lists[titles.indexOf(other())];
     const number = (its) => last(its, clipsUsed());
+    // Scores beside may have fewer clips than are asked for.
+    const used = (its) => (number(its) ? `${number(its) + 1} clips` : "1 clip");
     const both = beside && beside !== list ? [list, beside] : [list];
     const summary = both.map((its, which) =>
-      make("span", {}, make("i", { style: { background: which ? "var(--second)" : "var(--plain)" } }), `${its.title}: video@1 ${total(its, number(its))}`),
+      make("span", {}, make("i", { style: { background: which ? "var(--second)" : "var(--plain)" } }), `${its.title}: video@1 ${total(its, number(its))}, ${used(its)}`),
     );
     shown.replaceChildren(
       make("p", { class: "key", "aria-live": "polite" }, ...summary),
