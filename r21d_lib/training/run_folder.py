@@ -75,7 +75,10 @@ class RunFolder:
                 folder = cls(path)
                 folder.recipe()
                 return folder
-        begun = sorted(path.parent.name for path in RUNS.glob(f"{glob.escape(str(run))}*/{_RECIPE}"))
+        begun = list[str]()
+        if Path(run).name == str(run):  # a path begins no name, and glob refuses an absolute one
+            found = RUNS.glob(f"{glob.escape(str(run))}*/{_RECIPE}")
+            begun = sorted(path.parent.name for path in found)
         if len(begun) == 1:
             return cls(RUNS / begun[0])
         if begun:

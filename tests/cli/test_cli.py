@@ -65,6 +65,7 @@ def test_splits_writes_the_projects_form(r21d, tmp_path):
         (["recipes", "small_finetune", "crop=999"], "a crop of 999 does not fit"),
         (["evaluate", "r2plus1d_10_figures", "--data", "hmdb51"], "set R21D_HMDB51"),
         (["evaluate", "nowhere.safetensors"], "no run and no weights nowhere.safetensors"),
+        (["evaluate", "/no/such/run"], "no run and no weights /no/such/run"),
         (["evaluate", "r2plus1d_10_figures", "--clips", "0"], "num_clips 0 makes no sense"),
         (["evaluate", "r2plus1d_10_figures", "--split", "0"], "split 0 makes no sense"),
         (["evaluate", "r2plus1d_10_figures", "--dense-step", "-1"], "dense_step -1 makes no sense"),
