@@ -9,7 +9,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from r21d_lib.data import flow as optical_flow
-from r21d_lib.data import frame_store
+from r21d_lib.data import frame_store, origins
 from r21d_lib.data.clip_settings import ClipSettings, Modality
 from r21d_lib.data.clips import clip_indices, resize
 from r21d_lib.data.frame_store import Frames, StoredVideo
@@ -152,8 +152,8 @@ def prepare(
     Raises:
         VideoError: at the first video of the list that cannot be decoded, unless it is reported.
         DatasetError: if the cache cannot be written.
-        SettingsError: for a rate, where the list says by frames' numbers where clips start; for flow,
-            where a quality is given or OpenCV is missing.
+        SettingsError: for a quality that JPEG does not have; for a rate, where the list says by frames'
+            numbers where clips start; for flow, where a quality is given or OpenCV is missing.
     """
     if modality == "flow":
         if quality is not None:
@@ -162,29 +162,39 @@ def prepare(
                 "quality=none"
             )
         quality = frame_store.FLOW
+    elif quality is not None and not 1 <= quality <= 100:
+        raise SettingsError(
+            f"JPEG has no quality {quality}: choose 1 to 100, or None to keep the frames exactly"
+        )
     if fps is not None and videos.starts is not None:
         raise SettingsError(
             f"{videos.name} says by the numbers of frames where clips start, which another rate moves: "
             "give fps=none"
         )
     form = "-flow" if modality == "flow" else f"-q{quality}" if quality else ""
-    kind = form + (f"-{fps:g}fps" if fps else "")
+    kind = form + (f"-{_rate(fps)}fps" if fps else "")
     folder = Path(cache) / _place(videos.root) / f"{size[0]}x{size[1]}{kind}"
     versions = _versions(videos)
-    todo = _missing(videos, folder, versions)
+    todo = _missing(videos, folder, versions, progress)
     bad: dict[str, str] = {}
     if todo:
         with contextlib.ExitStack() as alone:
             waited = alone.enter_context(only_writer(folder, wait=True))
             before, versions = todo, _versions(videos)
-            todo = _missing(videos, folder, versions)
+            todo = _missing(videos, folder, versions, progress)
             if waited and todo == before and on_bad_video == "report":
                 # The other left them all: they may be bad, and each take minutes until it is given up.
                 # Processes that were started together must not try them one after the other.
                 alone.close()
-            jobs = [(file, name, size, quality or 0, fps, seconds, folder) for name, file in todo]
+            jobs = [(file, name, size, quality or 0, fps, seconds, folder) for name, file, _ in todo]
             bad = _decode_all(
-                jobs, folder, seconds=seconds, workers=workers, on_bad=on_bad_video, progress=progress
+                jobs,
+                folder,
+                anew={name for name, _, anew in todo if anew},
+                seconds=seconds,
+                workers=workers,
+                on_bad=on_bad_video,
+                progress=progress,
             )
     return _prepared(videos, folder, versions, bad)
 
@@ -193,6 +203,7 @@ def _decode_all(
     jobs: Sequence[_Job],
     folder: Path,
     *,
+    anew: Collection[str],
     seconds: float,
     workers: int | None,
     on_bad: BadVideo,
@@ -220,11 +231,11 @@ def _decode_all(
             bytes_waiting += result.frames.bytes_held
             late = time.monotonic() - written > _SECONDS_A_TRANSACTION
             if late or bytes_waiting > _BYTES_A_TRANSACTION:
-                _write_all(waiting)
+                _write_all(waiting, anew)
                 bytes_waiting, written = 0, time.monotonic()
     finally:
         decoded.close()
-        _write_all(waiting)
+        _write_all(waiting, anew)
     return bad
 
 
@@ -246,19 +257,34 @@ def _place(root: Path) -> str:
     return "-".join([*filter(None, (word[:24] for word in words)), digest[:12]])
 
 
+def _rate(fps: float) -> str:
+    """Return a rate as a folder's name has it: as short as says it whole, for 23.976 is not 24000/1001."""
+    short = f"{fps:g}"
+    return short if float(short) == float(fps) else repr(float(fps))
+
+
 def _missing(
-    videos: VideoList, folder: Path, versions: dict[str, tuple[int, int]]
-) -> list[tuple[str, Path]]:
-    """Return name and file of the videos that no store holds as they are now."""
+    videos: VideoList, folder: Path, versions: dict[str, tuple[int, int]], progress: bool = False
+) -> list[tuple[str, Path, bool]]:
+    """Return the videos that no store holds as they are now.
+
+    Returns:
+        Name and file of each, and whether a store holds it with the same time and size.
+    """
     there: dict[Path, dict[str, tuple[int, int]]] = {}
-    missing = []
+    held: dict[str, Path] = {}
     for index, name in enumerate(videos.names):
         path = store_of(folder, name)
         if path not in there:
             there[path] = frame_store.sources(path)
-        if there[path].get(name) != versions[name]:
-            missing.append((name, videos.path(index)))
-    return missing
+        if there[path].get(name) == versions[name]:
+            held[name] = videos.path(index)
+    anew = origins.changed(folder, held, progress=progress)
+    return [
+        (name, videos.path(index), name in anew)
+        for index, name in enumerate(videos.names)
+        if name not in held or name in anew
+    ]
 
 
 def _versions(videos: VideoList) -> dict[str, tuple[int, int]]:
@@ -279,9 +305,11 @@ def store_of(folder: Path, name: str) -> Path:
     return folder / f"{zlib.crc32(name.encode()) % _STORES:02}.sqlite"
 
 
-def _write_all(waiting: dict[Path, list[StoredVideo]]) -> None:
+def _write_all(waiting: dict[Path, list[StoredVideo]], anew: Collection[str]) -> None:
     for path, its in waiting.items():
-        frame_store.write(path, its)
+        frame_store.write(path, its, anew)
+        # Behind the frames: a record of content that is not kept would hide that it has changed.
+        origins.write(path.parent, {one.name: one.origin for one in its if one.origin is not None})
     waiting.clear()
     frame_store.forget_readers()
 
@@ -298,6 +326,7 @@ def _decode_one(
     """Decode, resize and encode a video or its flow, some frames at a time: it may last hours."""
     seconds = patience(file, seconds)
     version, until = _version(file), time.monotonic() + seconds
+    origin = origins.of_file(file)  # before it is decoded: what changes it meanwhile is seen next time
     frames = Frames(folder)
     decoded = stream(file) if fps is None else (frame for _, frame in at_rate(timed(file), fps))
     if quality == frame_store.FLOW:
@@ -320,4 +349,4 @@ def _decode_one(
         raise DatasetError(
             f"{folder} cannot be written ({error}): free space or choose another folder"
         ) from error
-    return StoredVideo(name, *size, quality, *version, frames)
+    return StoredVideo(name, *size, quality, *version, frames, origin)

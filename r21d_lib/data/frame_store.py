@@ -12,7 +12,7 @@ import os
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from r21d_lib.data.origins import Origin
 from r21d_lib.errors import DatasetError
 
 try:
@@ -109,6 +110,7 @@ class StoredVideo:
         quality: of its JPEG frames, 0 where they are raw uint8, `FLOW` where they are flow.
         source_mtime_ns, source_bytes: of the file that it was decoded from.
         frames: each frame's bytes; they are discarded once they are written.
+        origin: what tells later whether that file has another content, where it is known.
     """
 
     name: str
@@ -118,6 +120,7 @@ class StoredVideo:
     source_mtime_ns: int
     source_bytes: int
     frames: Frames
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -160,11 +163,12 @@ def encode(frames: torch.Tensor, quality: int) -> list[bytes]:
     return encoded
 
 
-def write(path: Path, videos: Sequence[StoredVideo]) -> None:
+def write(path: Path, videos: Sequence[StoredVideo], anew: Collection[str] = ()) -> None:
     """Add videos to a store, made where missing; those that it holds under the same name are replaced.
 
     One that it holds in the same form and of the same source stays: another process decoded it, too,
-    and may read it now. Each call is one transaction: after a kill the file is as it was before.
+    and may read it now; but those of `anew`, whose source says the same of another content, do not.
+    Each call is one transaction: after a kill the file is as it was before.
 
     Raises:
         DatasetError: if it cannot be written.
@@ -177,7 +181,7 @@ def write(path: Path, videos: Sequence[StoredVideo]) -> None:
                     *(video.name, len(video.frames), video.height, video.width, video.quality),
                     *(video.source_mtime_ns, video.source_bytes),
                 )
-                if _holds(store, row):
+                if video.name not in anew and _holds(store, row):
                     continue
                 # Found before the old one is deleted, whose id a reader may still have in hand.
                 (number,) = store.execute("select coalesce(max(id), 0) + 1 from videos").fetchone()
