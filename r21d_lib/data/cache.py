@@ -258,7 +258,7 @@ def _place(root: Path) -> str:
 
 
 def _rate(fps: float) -> str:
-    """Return a rate as a folder's name has it: as short as says it whole, for 23.976 is not 24000/1001."""
+    """Return a rate as a folder's name has it: whole, for 23.976 is not 24000/1001."""
     short = f"{fps:g}"
     return short if float(short) == float(fps) else repr(float(fps))
 

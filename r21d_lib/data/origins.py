@@ -90,11 +90,15 @@ def write(folder: Path, origins: Mapping[str, Origin]) -> None:
     """
     if not origins:
         return
-    with _saying_damage(folder), contextlib.suppress(sqlite3.OperationalError):
-        with contextlib.closing(_connect(folder, "rwc")) as store, store:
-            store.execute(_TABLE)
-            rows = ((name, *origin) for name, origin in origins.items())
-            store.executemany("insert or replace into origins values (?, ?, ?, ?, ?)", rows)
+    rows = ((name, *origin) for name, origin in origins.items())
+    with (
+        _saying_damage(folder),
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(_connect(folder, "rwc")) as store,
+        store,
+    ):
+        store.execute(_TABLE)
+        store.executemany("insert or replace into origins values (?, ?, ?, ?, ?)", rows)
 
 
 def _read(folder: Path) -> dict[str, Origin]:
