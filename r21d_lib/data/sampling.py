@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, Sampler
 from r21d_lib.data.cache import PreparedVideos
 from r21d_lib.data.clip_settings import ClipSettings
 from r21d_lib.data.clips import dense_starts, random_start, seeded_generator, uniform_starts
+from r21d_lib.errors import DatasetError
 
 
 class TrainClips(Dataset[tuple[Tensor, int]]):
@@ -98,8 +99,9 @@ class TrainBatches(Sampler[list[int]]):
 class TestClips(Dataset[tuple[Tensor, int, int]]):
     """The test clips of each video: ((clips, clip_len, H, W, 3) uint8, label, video).
 
-    They start where the list says, if it does (`VideoList.starts`); else every `dense_step` frames, if
-    that is given; else `num_clips` of them are spread evenly from the first frame to the last.
+    They start where the list says, if it does (`VideoList.starts`), which must be in the video; else
+    every `dense_step` frames, if that is given; else `num_clips` of them are spread evenly from the
+    first frame to the last.
     """
 
     __test__ = False  # not a test, whatever pytest makes of the name
@@ -124,7 +126,24 @@ class TestClips(Dataset[tuple[Tensor, int, int]]):
 
     def _starts(self, video: int, frames: int) -> list[int]:
         if self.prepared.videos.starts is not None:
-            return list(self.prepared.videos.starts[video])
+            return self._listed_starts(video, frames)
         if self.dense_step is not None:
             return dense_starts(frames, self.settings.span, self.dense_step)
         return uniform_starts(frames, self.settings.span, self.num_clips)
+
+    def _listed_starts(self, video: int, frames: int) -> list[int]:
+        """Return where clips start by the list, which counts a video's frames, not fields of flow.
+
+        A clip of pictures that runs past the end starts over, as one of a short video does. Flow has
+        one field less than the video has frames: a clip that would need more is the last that fits.
+        """
+        videos, of_flow = self.prepared.videos, self.settings.modality == "flow"
+        starts = list(videos.starts[video]) if videos.starts is not None else []
+        if (last := max(starts, default=0)) >= frames + of_flow:
+            raise DatasetError(
+                f"{videos.names[video]} has {frames + of_flow} frames, and a clip of it is listed to "
+                f"start at frame {last}, counted from 0: correct start_frm in the list of {videos.name}"
+            )
+        if of_flow:
+            return [min(start, max(frames - self.settings.span, 0)) for start in starts]
+        return starts

@@ -1,11 +1,15 @@
 """Clip arithmetic by hand-written tables, and crops, flips and normalisation on batches."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from r21d_lib.data import clips
 from r21d_lib.data.clip_settings import ClipSettings
-from r21d_lib.errors import SettingsError
+from r21d_lib.data.lists import VideoList
+from r21d_lib.data.sampling import TestClips
+from r21d_lib.errors import DatasetError, SettingsError
 
 SMALL = ClipSettings(clip_len=4, stride=1, resize=(12, 16), crop=8)
 
@@ -106,3 +110,29 @@ def test_settings_survive_json():
     import json
 
     assert ClipSettings.from_dict(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
+
+
+def listed_starts(starts, frames, modality):
+    """Return where clips of 16 that a list lets start there do, in so many frames or fields."""
+    videos = VideoList("mine", ("a",), None, ("a/x.avi",), (0,), starts=(starts,))
+    settings = ClipSettings(clip_len=16, stride=1, modality=modality)
+    return TestClips(SimpleNamespace(videos=videos), settings)._starts(0, frames)
+
+
+@pytest.mark.parametrize(
+    ("frames", "modality", "starts", "expected"),
+    [
+        (40, "rgb", (0, 24), [0, 24]),
+        (40, "rgb", (30,), [30]),  # starts over, as a short video does
+        (39, "flow", (0, 23, 24, 39), [0, 23, 23, 23]),  # of 40 frames there are 39 fields
+        (9, "flow", (3,), [0]),
+    ],
+)
+def test_listed_clips_of_flow_end_with_the_last_field(frames, modality, starts, expected):
+    assert listed_starts(starts, frames, modality) == expected
+
+
+@pytest.mark.parametrize(("kept", "modality"), [(40, "rgb"), (39, "flow")])
+def test_a_clip_listed_to_start_behind_the_end_is_refused(kept, modality):
+    with pytest.raises(DatasetError, match=r"a/x\.avi has 40 frames.*frame 40.*start_frm.*mine"):
+        listed_starts((0, 40), kept, modality)
