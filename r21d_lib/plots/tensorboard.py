@@ -13,7 +13,7 @@ from torch import Tensor
 
 from r21d_lib import plots
 from r21d_lib.data.clip_settings import ClipSettings
-from r21d_lib.errors import DatasetError
+from r21d_lib.errors import DatasetError, few
 from r21d_lib.evaluation.scores import confusion, per_class, per_class_counts
 from r21d_lib.training import EpochReport
 
@@ -71,7 +71,7 @@ def read_image(run: str | Path, name: str) -> np.ndarray:
     """Return the latest picture of that name, such as "confusion/training": (H, W, 3) uint8.
 
     Raises:
-        DatasetError: if the run has no events or no such picture.
+        DatasetError: if the run has no events or no such picture, or `run` is a folder of several runs.
     """
     from PIL import Image
 
@@ -89,5 +89,9 @@ def _events(run: str | Path):  # type: ignore[no-untyped-def]
     files = sorted(Path(run).rglob("events.out.tfevents*"))
     if not files:
         raise DatasetError(f"{run} holds no TensorBoard events: train into it first")
-    events = EventAccumulator(str(files[0].parent), size_guidance={"scalars": 0, "images": 0})
+    folders = sorted({file.parent for file in files})
+    if len(folders) > 1:  # of one run they all lie in one, also of a training that was resumed
+        names = [folder.relative_to(run).as_posix() for folder in folders]
+        raise DatasetError(f"{run} holds the events of several runs, {few(names)}: give one of them")
+    events = EventAccumulator(str(folders[0]), size_guidance={"scalars": 0, "images": 0})
     return events.Reload()

@@ -316,6 +316,18 @@ def test_pictures_of_a_training_are_kept_for_tensorboard(videos, tmp_path):
         tensorboard.read_image(tmp_path / "nowhere", "clips")
 
 
+def test_a_folder_of_several_runs_is_not_taken_for_one(tmp_path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    for run_name in ("run_a", "run_b"):
+        writer = SummaryWriter(tmp_path / run_name / "tensorboard")
+        writer.add_image("clips", torch.zeros(3, 4, 4, dtype=torch.uint8), 1)
+        writer.close()
+    with pytest.raises(DatasetError, match=r"run_a/tensorboard, run_b/tensorboard: give one"):
+        tensorboard.read_image(tmp_path, "clips")
+    assert tensorboard.read_image(tmp_path / "run_b", "clips").shape == (4, 4, 3)
+
+
 @pytest.mark.parametrize("minutes", [None, 1])
 def test_a_batch_too_small_for_the_norms_is_one_line(tiny_data, build, minutes):
     changes = ["network=r3d", "batch_size=1", "width=4", "clip_len=8", "resize=16,16", "crop=16"]
