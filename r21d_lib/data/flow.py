@@ -2,8 +2,11 @@
 
 The flow of a video of T frames is T - 1 fields, of one frame a single field of zeros. It is computed
 once, between the frames as they are kept (resized), and kept as bytes: a byte is a 127th of 20 pixels,
-128 is no motion. So motion of up to 20 pixels a frame is kept to 20 / 254 = 0.079 pixels, faster motion
-is clipped, and a mirrored field is exactly that of the mirrored video: 256 less its byte.
+128 is no motion. So what the method finds of up to 20 pixels a frame is kept to 20 / 254 = 0.079
+pixels, and more is clipped. The method itself loses fast motion before that: of a smooth pattern that
+moves by 10, 19 and 25 pixels a frame it finds 9.9, 13.4 and -3.2, in the median. A field is mirrored
+as 256 less its byte, its columns turned round. Computed from the mirrored video it is nearly that: of
+a drawn runner few bytes differ, by up to 3, which are 0.47 pixels.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,10 +16,10 @@ import numpy as np
 
 from r21d_lib.errors import SettingsError
 
-BOUND = 20.0  # pixels a frame; what moves faster is taken to move as fast
+BOUND = 20.0  # pixels a frame; what is found to move faster is kept as moving so fast
 STILL = 128  # the byte of no motion
 STEPS = 127  # bytes from no motion to the bound, on either side
-LARGEST_ERROR = BOUND / STEPS / 2  # pixels, of motion within the bound
+LARGEST_ERROR = BOUND / STEPS / 2  # pixels, by which a byte misses the flow that was found
 
 # Those of Caffe2's video operator, by which VMZ's flow networks were trained and tested.
 _PYRAMID, _LEVELS, _WINDOW, _ITERATIONS, _POLY_N, _POLY_SIGMA = 0.5**0.5, 5, 10, 2, 7, 1.5

@@ -135,3 +135,15 @@ def test_drawing_goes_on_where_it_was(tmp_path):
     train = action_figures.load(tmp_path, subset="films", part="train")
     test = action_figures.load(tmp_path, subset="films", part="test")
     assert not set(train.groups) & set(test.groups)
+
+
+def test_an_action_lasts_as_long_as_the_module_says():
+    courses = [
+        action_figures.film_course(action, group)
+        for action in action_figures.TARGET_CLASSES
+        for group in range(60)
+    ]
+    seconds = [(course.end - course.begin) / films.FPS for course in courses]
+    assert 1.6 <= min(seconds) < 1.7
+    assert 3.1 < max(seconds) <= 3.2
+    assert "1.6 to 3.2 s" in films.__doc__

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from r21d_lib.data import action_figures, flow, frame_store, video
 from r21d_lib.data import cache as module
-from r21d_lib.data import flow, frame_store, video
 from r21d_lib.data.cache import prepare, store_of
 from r21d_lib.data.clip_settings import FLOW_STD, ClipSettings
 from r21d_lib.data.clips import resize, to_network
@@ -160,3 +160,31 @@ def test_settings_without_a_modality_are_of_rgb_and_write_none():
         ClipSettings(modality="depth")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="a clip of rgb has 3 channels, and these have 2"):
         to_network(torch.zeros(1, 2, 128, 171, 2, dtype=torch.uint8), rgb)
+
+
+def test_fast_motion_is_found_too_small():
+    """As the module says: the bytes could hold more than the method finds."""
+    import cv2
+
+    noise = np.random.default_rng(0).normal(0, 1, (128, 200)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
+    grey = ((smooth - smooth.min()) / np.ptp(smooth) * 255).astype(np.uint8)
+    picture = np.repeat(grey[..., None], 3, 2)
+    found = []
+    for moved in (10, 19, 25):
+        pair = (picture[:, 29:], picture[:, 29 - moved : 200 - moved])
+        kept = flow.decode(flow.encode(flow.farneback(*map(np.ascontiguousarray, pair))))
+        found.append(float(np.median(kept[32:-32, 45:-45, 0])))
+    assert found == pytest.approx([9.9, 13.4, -3.2], abs=0.3)
+
+
+def test_a_mirrored_video_has_nearly_the_mirrored_fields():
+    frames = action_figures.render("target", "run", 1, 0)
+    mirrored = np.ascontiguousarray(frames[:, :, ::-1])
+    differences = []
+    for field, other in zip(flow.of_frames(frames), flow.of_frames(mirrored), strict=True):
+        turned = field[:, ::-1].astype(int)
+        turned[..., 0] = 2 * flow.STILL - turned[..., 0]
+        differences.append(np.abs(turned - other))
+    assert 0 < np.mean(np.array(differences) > 0) < 0.001
+    assert np.max(differences) == 3

@@ -1,4 +1,4 @@
-"""Films: 4 to 6 s of somebody who stands about, does one action of 1 to 3 s, and stands about again.
+"""Films: 4 to 6 s of somebody who stands about, does an action of 1.6 to 3.2 s, and stands about again.
 
 They have ten frames a second, so that 8, 16 and 32 consecutive ones last from under a second to three.
 
