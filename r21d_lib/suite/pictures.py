@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
+from tqdm.auto import tqdm
 
 from r21d_lib import plots
 from r21d_lib.data.action_figures import render
@@ -41,30 +42,36 @@ _PLACES = {
 }
 
 
-def write_figures(folder: Path) -> list[Path]:
-    """Write factorization, networks, map, race and conclusions into a folder; return the paths."""
+def write_figures(folder: Path, *, progress: bool = True) -> list[Path]:
+    """Write factorization, networks, map, race and conclusions into a folder; return the paths.
+
+    Args:
+        folder: made where missing.
+        progress: shows a bar when it takes more than two seconds.
+    """
     with torch.device("meta"):
         nets = {PAPER_NAMES[name]: build_network(name, 18, clip_len=8) for name in GROUPS}
     parameters = {name: count_parameters(net) for name, net in nets.items()}
     study = ledger.studies()[ledger.RACE]
     compared = ledger.of_pairs()
     of_race = compared[(compared["measured_on"] == ledger.RACE) & (compared["frames"] == 16)]
-    figures = {
-        "factorization": plots.kernels(),
-        "networks": plots.network_groups(
+    figures: dict[str, Callable[[], Figure]] = {
+        "factorization": plots.kernels,
+        "networks": lambda: plots.network_groups(
             {PAPER_NAMES[name]: kinds for name, kinds in GROUPS.items()}, parameters
         ),
-        "map": notebook_map(),
-        "race": plots.standings(
+        "map": notebook_map,
+        "race": lambda: plots.standings(
             study.standings(),
             study.runs,
             guessing=1 / len(study.runs[0]["per_class"]),
             unit=study.unit,
         ),
-        "conclusions": plots.pairs(of_race),
+        "conclusions": lambda: plots.pairs(of_race),
     }
     written = []
-    for name, figure in figures.items():
+    for name, draw in tqdm(figures.items(), desc="draw", unit="picture", delay=2, disable=not progress):
+        figure = draw()
         for suffix, content in ((".png", figure.picture()), (".svg", figure.drawing())):
             with whole_file(folder / f"{name}{suffix}") as partial:
                 partial.write_bytes(content)

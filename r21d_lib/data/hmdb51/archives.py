@@ -19,8 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from r21d_lib.errors import DatasetError
 from r21d_lib.files import UNWRITABLE, stays_inside
+
+Bar = Callable[..., Any]  # a bar of tqdm's, all but what it goes over
+Unpack = Callable[[Path, Bar], None]
 
 SUFFIXES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".parquet")
 
@@ -68,15 +73,23 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
-def extract(archive: Path, to: Path) -> None:
+def extract(archive: Path, to: Path, *, progress: bool = False) -> None:
     """Take all files out of an archive into a folder that does not exist yet.
+
+    Args:
+        archive: one that `is_archive` knows.
+        to: the folder.
+        progress: shows a bar when it takes more than two seconds.
 
     Raises:
         DatasetError: if no program can read the archive, it is damaged, or a name in it leaves the
             folder; then the folder is not there.
     """
     readers = {".zip": _zip, ".rar": _rar, ".parquet": _parquet}
-    names, unpack = readers.get(archive.suffix.lower(), _tar)(archive)
+    bar: Bar = functools.partial(
+        tqdm, desc=archive.name, unit="file", disable=not progress, delay=2, leave=False
+    )
+    names, unpack = readers.get(archive.suffix.lower(), _tar)(archive, bar)
     for name in names:
         if not stays_inside(name):
             raise DatasetError(
@@ -84,7 +97,7 @@ def extract(archive: Path, to: Path) -> None:
             )
     to.mkdir(parents=True)
     try:
-        unpack(to)
+        unpack(to, bar)
         for path in to.rglob("*"):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise DatasetError(f"{archive} is refused: its entry {path.name!r} is no plain file")
@@ -120,31 +133,31 @@ def _reading(archive: Path, *, writes: bool = False) -> Iterator[None]:
         raise DatasetError(f"{archive} {way_out}") from error
 
 
-def _zip(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+def _zip(archive: Path, _: Bar) -> tuple[list[str], Unpack]:
     with _reading(archive), zipfile.ZipFile(archive) as file:
         entries = file.infolist()
     for entry in entries:
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise DatasetError(f"{archive} is refused: its entry {entry.filename!r} is a link")
 
-    def unpack(to: Path) -> None:
+    def unpack(to: Path, bar: Bar) -> None:
         with _reading(archive, writes=True), zipfile.ZipFile(archive) as file:
-            file.extractall(to)
+            file.extractall(to, bar(entries))
 
     return [entry.filename for entry in entries], unpack
 
 
-def _tar(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+def _tar(archive: Path, seen: Bar) -> tuple[list[str], Unpack]:
     with _reading(archive), tarfile.open(archive) as file:
-        entries = file.getmembers()
+        entries = list(seen(file))  # of a compressed one, all of it is read for its names
         _check_end(file)
     for entry in entries:
         if not (entry.isfile() or entry.isdir()):
             raise DatasetError(f"{archive} is refused: its entry {entry.name!r} is no plain file")
 
-    def unpack(to: Path) -> None:
+    def unpack(to: Path, bar: Bar) -> None:
         with _reading(archive, writes=True), tarfile.open(archive) as file:
-            file.extractall(to, filter="data")
+            file.extractall(to, bar(file, total=len(entries)), filter="data")
 
     return [entry.name for entry in entries], unpack
 
@@ -165,7 +178,7 @@ def _check_end(file: tarfile.TarFile) -> None:
         pass
 
 
-def _parquet(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+def _parquet(archive: Path, _: Bar) -> tuple[list[str], Unpack]:
     """Read a table of the Hugging Face Hub: a column `video` of {bytes, path}, a row a video."""
     import pyarrow.parquet
 
@@ -191,8 +204,8 @@ def _parquet(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
             for batch in table.iter_batches(batch_size=16, columns=["video"]):
                 yield from batch.column("video").to_pylist()
 
-    def unpack(to: Path) -> None:
-        for row in rows():
+    def unpack(to: Path, bar: Bar) -> None:
+        for row in bar(rows(), total=len(names)):
             if not isinstance(row["bytes"], bytes):
                 raise DatasetError(
                     f"{archive} names {row['path']} but does not hold the video itself: take another "
@@ -203,7 +216,7 @@ def _parquet(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
     return names, unpack
 
 
-def _rar(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
+def _rar(archive: Path, _: Bar) -> tuple[list[str], Unpack]:
     """List with the first program that can: not every 7z was built with rar."""
     failures = []
     for tool in (tool for tool in _TOOLS if shutil.which(tool.program)):
@@ -212,7 +225,7 @@ def _rar(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
         except DatasetError as error:
             failures.append(error)
             continue
-        return names, functools.partial(_extract_with, tool, archive)
+        return names, functools.partial(_extract_with, tool, archive, len(names))
     if failures:
         raise failures[0]
     raise DatasetError(
@@ -221,18 +234,33 @@ def _rar(archive: Path) -> tuple[list[str], Callable[[Path], None]]:
     )
 
 
-def _extract_with(tool: _Tool, archive: Path, to: Path) -> None:
-    _run(tool.extract_command(str(archive), str(to)), archive)
+def _extract_with(tool: _Tool, archive: Path, entries: int, to: Path, bar: Bar) -> None:
+    with bar(total=entries) as shown:
+
+        def look() -> None:
+            shown.update(sum(1 for _ in to.rglob("*")) - shown.n)
+
+        _run(tool.extract_command(str(archive), str(to)), archive, look)
 
 
-def _run(command: list[str], archive: Path) -> str:
-    done = subprocess.run(command, capture_output=True, check=False)
+def _run(command: list[str], archive: Path, look: Callable[[], None] = lambda: None) -> str:
+    """Run a program to its end and return what it said; call `look` every second meanwhile."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+        while True:
+            try:
+                out, err = done.communicate(timeout=1)
+                break
+            except subprocess.TimeoutExpired:
+                look()
+            except BaseException:  # such as Ctrl-C
+                done.kill()
+                raise
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode(errors="replace")
+        said = (err or out).decode(errors="replace")
         for full in _FULL:  # not the archive's fault, and told as of every other form
             if os.strerror(full) in said:
                 raise OSError(full, os.strerror(full))
         lines = said.strip().splitlines()
         reason = lines[-1] if lines else f"{command[0]} ended with {done.returncode}"
         raise DatasetError(f"{archive} cannot be unpacked ({reason}): copy it again")
-    return done.stdout.decode(errors="surrogateescape")
+    return out.decode(errors="surrogateescape")

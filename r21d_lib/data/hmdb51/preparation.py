@@ -73,9 +73,9 @@ def _fill(
                 raise DatasetError(
                     f"{source} is neither a folder nor an archive ({', '.join(archives.SUFFIXES)})"
                 )
-            archives.extract(source, hidden / "all")
+            archives.extract(source, hidden / "all", progress=progress)
             source = hidden / "all"
-        sources = _class_sources(source, hidden)
+        sources = _class_sources(source, hidden, progress)
         if not sources:
             raise DatasetError(
                 f"{source} holds none of HMDB51's classes, neither as folders nor as archives: give "
@@ -110,7 +110,7 @@ def _adds(places: list[Path], folder: Path) -> bool:
     return any(clip.name not in there for place in places if place.is_dir() for clip in _clips(place))
 
 
-def _class_sources(source: Path, hidden: Path) -> dict[str, list[Path]]:
+def _class_sources(source: Path, hidden: Path, progress: bool) -> dict[str, list[Path]]:
     """Return where each class is: its folders, or its archive, at the top or some folders below.
 
     Some libraries lay a class out in several folders (train/CLASS, test/CLASS, other/CLASS), others in
@@ -144,9 +144,9 @@ def _class_sources(source: Path, hidden: Path) -> dict[str, list[Path]]:
     found = {**packed, **folders}
     if not found:
         for number, shard in enumerate(shards):
-            archives.extract(shard, hidden / "shards" / f"{number}")
+            archives.extract(shard, hidden / "shards" / f"{number}", progress=progress)
         if shards:
-            return _class_sources(hidden / "shards", hidden)
+            return _class_sources(hidden / "shards", hidden, progress)
         found = _by_name(loose, hidden / "by name")
     return found
 
