@@ -15,7 +15,7 @@ _TITLES = {
     "hmdb51": "HMDB51",
     "ucf101": "UCF101",
 }
-_FIGURES: dict[str, tuple[Subset, int]] = {  # its actions, and the clips of each
+FIGURES: dict[str, tuple[Subset, int]] = {  # its actions, and the clips of each
     "action_figures": ("target", 100),
     "action_figures_source": ("source", 200),
     "action_films": ("films", 60),
@@ -33,7 +33,7 @@ def folder_of(data: str) -> Path:
     Raises:
         DatasetError: if there is none, saying how to make it.
     """
-    if data in _FIGURES:
+    if data in FIGURES:
         return BUILD / "data" / data
     if data == "hmdb51":
         folder = hmdb51.default_folder()
@@ -52,17 +52,24 @@ def folder_of(data: str) -> Path:
 
 
 def open_videos(data: str, *, split: int, part: Part) -> VideoList:
-    """Return the train or test list of a split; draws ActionFigures if it is not there.
+    """Return the train or test list of a split; draws ActionFigures if it is named and not there.
+
+    Args:
+        data: a name, or a folder that `r21d prepare listed` or `r21d figures` made.
+        split: 1, 2 or 3.
+        part: "train" or "test".
 
     Raises:
         DatasetError: if the data set is absent or not whole.
         SettingsError: if it has no such split.
     """
     root = folder_of(data)
-    if data in _FIGURES:
-        subset, clips = _FIGURES[data]
+    if data in FIGURES:
+        subset, clips = FIGURES[data]
         action_figures.generate(root, subset=subset, clips_per_class=clips)
         return action_figures.load(root, subset=subset, split=split, part=part)
     if data == "hmdb51":
         return hmdb51.load(root, split=split, part=part)
+    if drawn := action_figures.drawn_subset(root):
+        return action_figures.load(root, subset=drawn, split=split, part=part)
     return csv_lists.load(root, split=split, part=part)

@@ -4,7 +4,9 @@ import functools
 from collections import defaultdict
 from pathlib import Path
 
-from r21d_lib.data import catalog
+from tqdm.auto import tqdm
+
+from r21d_lib.data import action_figures, catalog
 from r21d_lib.data.decoding_check import Finding, decode_all
 from r21d_lib.data.lists import SPLITS, VideoList
 from r21d_lib.errors import DatasetError, SettingsError, few
@@ -36,10 +38,15 @@ def examine(
                 catalog.open_videos(data, split=split, part=part) for part in ("train", "test")
             )
         except (DatasetError, SettingsError) as error:
-            if split == 1 or (catalog.folder_of(data) / f"split{split}.csv").is_file():
+            root = catalog.folder_of(data)
+            if (
+                split == 1
+                or (root / f"split{split}.csv").is_file()
+                or action_figures.drawn_subset(root)
+            ):
                 findings.append(Finding("wrong", str(error)))
             continue
-        findings += _split(split, train, test)
+        findings += _split(split, train, test, progress)
         files |= {name: its.path(i) for its in (train, test) for i, name in enumerate(its.names)}
     if decode:
         lengths, broken = decode_all(files, workers=workers, progress=progress)
@@ -50,7 +57,7 @@ def examine(
     return sorted(findings, key=lambda finding: finding.level != "wrong")
 
 
-def _split(split: int, train: VideoList, test: VideoList) -> list[Finding]:
+def _split(split: int, train: VideoList, test: VideoList, progress: bool) -> list[Finding]:
     """Compare the two parts of a split."""
     findings = []
     for part, its in (("train", train), ("test", test)):
@@ -66,7 +73,7 @@ def _split(split: int, train: VideoList, test: VideoList) -> list[Finding]:
             "which resemble each other: its accuracy is too high"
         )
         findings.append(Finding("wrong", text))
-    if doubled := _doubled(train, test):
+    if doubled := _doubled(train, test, progress):
         text = (
             f"split {split} trains and tests on {len(doubled)} same videos under other names: "
             f"{few([f'{a} = {b}' for a, b in doubled])}"
@@ -75,15 +82,16 @@ def _split(split: int, train: VideoList, test: VideoList) -> list[Finding]:
     return findings
 
 
-def _doubled(train: VideoList, test: VideoList) -> list[tuple[str, str]]:
+def _doubled(train: VideoList, test: VideoList, progress: bool) -> list[tuple[str, str]]:
     """Return the pairs of a training and a test video of one content; of one size, that is."""
     sizes: dict[int, list[Path]] = defaultdict(list)
     for index in range(len(train)):
         sizes[train.path(index).stat().st_size].append(train.path(index))
     content = functools.cache(sha256)
+    bar = tqdm(test.names, desc="compare", unit="video", disable=not progress, delay=2, leave=False)
     return [
         (its_path.relative_to(train.root).as_posix(), name)
-        for index, name in enumerate(test.names)
+        for index, name in enumerate(bar)
         for its_path in sizes.get(test.path(index).stat().st_size, ())
         if content(its_path) == content(test.path(index))
     ]

@@ -212,7 +212,17 @@ def read_rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def write_split(
     folder: Path, split: int, classes: tuple[str, ...], parts: Mapping[str, Part]
 ) -> list[Path]:
-    """Write classes.txt and one split in this project's form; return the two files."""
+    """Write classes.txt and one split in this project's form; return the two files.
+
+    Raises:
+        DatasetError: naming the class or the video whose name UTF-8 cannot write.
+    """
+    for name in (*classes, *parts):
+        if not _is_text(name):
+            raise DatasetError(
+                f"{name} is not a name in UTF-8, as another computer may have written it: rename the "
+                "file or the folder"
+            )
     class_file, split_file = folder / "classes.txt", folder / f"split{split}.csv"
     rows: list[tuple[str, Part]] = sorted(parts.items(), key=_train_first)
     with whole_file(class_file) as partial:
@@ -222,6 +232,15 @@ def write_split(
         writer.writerow(("video", "subset"))
         writer.writerows(rows)
     return [class_file, split_file]
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name can be written: bytes of a file's name in another encoding cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _train_first(item: tuple[str, Part]) -> tuple[bool, str]:
@@ -236,8 +255,13 @@ def read_official(folder: Path, split: int) -> tuple[tuple[str, ...], dict[str, 
     """
     suffix = f"_test_split{split}.txt"
     there = list(folder.iterdir()) if folder.is_dir() else []
-    # By class name: by file name, climb_stairs would come before climb.
-    files = {p.name.removesuffix(suffix): p for p in there if p.name.endswith(suffix)}
+    # By class name: by file name, climb_stairs would come before climb. Without those that begin with a
+    # dot, which macOS leaves beside every file.
+    files = {
+        p.name.removesuffix(suffix): p
+        for p in there
+        if p.name.endswith(suffix) and not p.name.startswith(".")
+    }
     if not files:
         raise DatasetError(f"{folder} holds no <class>{suffix}: give the folder of official lists")
     parts: dict[str, Part] = {}
@@ -257,15 +281,20 @@ def write_official(
     folder: Path, split: int, classes: tuple[str, ...], parts: Mapping[str, Part]
 ) -> None:
     """Write a split as HMDB51 does: one `<class>_test_split<k>.txt` a class."""
+    for name, text in official(split, classes, parts).items():
+        with whole_file(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def official(split: int, classes: tuple[str, ...], parts: Mapping[str, Part]) -> dict[str, str]:
+    """Return the names and the texts of the files that `write_official` writes."""
     codes = {part: code for code, part in OFFICIAL_CODES.items()}
-    for name in classes:
-        lines = (
-            f"{video.removeprefix(f'{name}/')} {codes[part]} \n"
-            for video, part in sorted(parts.items())
-            if video.startswith(f"{name}/")
-        )
-        with whole_file(folder / f"{name}_test_split{split}.txt") as partial:
-            partial.write_text("".join(lines))
+    lines: dict[str, list[str]] = {name: [] for name in classes}
+    for video, part in sorted(parts.items()):
+        name, _, file = video.partition("/")
+        if name in lines:
+            lines[name].append(f"{file} {codes[part]} \n")
+    return {f"{name}_test_split{split}.txt": "".join(its) for name, its in lines.items()}
 
 
 def convert_splits(

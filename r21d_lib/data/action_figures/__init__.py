@@ -7,6 +7,7 @@ from r21d_lib.data.action_figures.actions import MOTION_PAIRS, ORDER_BLIND_CEILI
 from r21d_lib.data.action_figures.generation import (
     SOURCE_CLASSES,
     TARGET_CLASSES,
+    drawn_subset,
     film_course,
     generate,
     load,

@@ -10,7 +10,7 @@ import os
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -29,7 +29,7 @@ from r21d_lib.data.action_figures.drawing import (
 )
 from r21d_lib.data.action_figures.moments import Action, Thing
 from r21d_lib.errors import DatasetError, SettingsError, few
-from r21d_lib.files import whole_file
+from r21d_lib.files import read_text, whole_file
 
 Subset = Literal["target", "source", "films"]
 ACTIONS: dict[str, dict[str, Action]] = {
@@ -113,7 +113,8 @@ def generate(
 
     Raises:
         SettingsError: if the request makes no sense.
-        DatasetError: if `root` holds a data set of another request, or something else.
+        DatasetError: if `root` holds a data set of another request, something else, or lists that were
+            changed.
     """
     root = Path(root)
     _check_subset(subset)
@@ -140,9 +141,10 @@ def generate(
     there = {path.name for path in root.iterdir()} if root.is_dir() else set()
     if not note.is_file() and (foreign := sorted(n for n in there if not n.startswith("."))):
         raise DatasetError(f"{root} holds {few(foreign)}, which is no part of it: name another folder")
+    clips = _plan(subset, clips_per_class, seed)
+    _check_splits(root, clips, subset)
     with whole_file(note) as partial:
         partial.write_text(json.dumps(request) + "\n")
-    clips = _plan(subset, clips_per_class, seed)
     _write_splits(root / "splits", clips, subset)
     todo = [(clip, root / "videos" / clip.action / clip.name) for clip in clips]
     todo = [(clip, path) for clip, path in todo if not path.is_file()]
@@ -220,6 +222,19 @@ def _check_subset(subset: str) -> None:
         raise SettingsError(f"ActionFigures has no subset {subset!r}: choose {', '.join(ACTIONS)}")
 
 
+def drawn_subset(root: Path) -> Subset | None:
+    """Return which subset `generate` drew into a folder, by its note; None where it drew none.
+
+    Raises:
+        DatasetError: if the note is damaged.
+    """
+    note = root / "dataset.json"
+    said = _read_note(note) if note.is_file() else None
+    name = said.get("name") if isinstance(said, dict) else None
+    subsets: tuple[Subset, ...] = get_args(Subset)
+    return next((subset for subset in subsets if name == f"action_figures_{subset}"), None)
+
+
 def _read_note(note: Path) -> object:
     try:
         return json.loads(note.read_text(encoding="utf-8"))
@@ -236,17 +251,35 @@ def _plan(subset: Subset, clips_per_class: int, seed: int) -> list[_Clip]:
     ]
 
 
+def _check_splits(root: Path, clips: list[_Clip], subset: Subset) -> None:
+    """Refuse lists that somebody changed: they would be put back."""
+    for split in lists.SPLITS if (root / "splits").is_dir() else ():
+        for name, text in lists.official(split, *_split(clips, subset, split)).items():
+            file = root / "splits" / name
+            if file.is_file() and read_text(file) != text:
+                raise DatasetError(
+                    f"{file} was changed: delete it to have it written again, or copy {root} to a "
+                    "folder of your own and name that in its place, whose lists stay as they are"
+                )
+
+
 def _write_splits(folder: Path, clips: list[_Clip], subset: Subset) -> None:
+    for split in lists.SPLITS:
+        lists.write_official(folder, split, *_split(clips, subset, split))
+
+
+def _split(
+    clips: list[_Clip], subset: Subset, split: int
+) -> tuple[tuple[str, ...], dict[str, lists.Part]]:
     """Give each split's test part a third of the groups of its own; a person is never in both."""
     groups = sorted({clip.group for clip in clips})
     num_test = round(TEST_FRACTION * len(groups))
     order = np.random.default_rng(len(groups)).permutation(groups)
-    for split in lists.SPLITS:
-        test = set(order[(split - 1) * num_test : split * num_test].tolist())
-        parts: dict[str, lists.Part] = {
-            f"{c.action}/{c.name}": "test" if c.group in test else "train" for c in clips
-        }
-        lists.write_official(folder, split, tuple(sorted(ACTIONS[subset])), parts)
+    test = set(order[(split - 1) * num_test : split * num_test].tolist())
+    parts: dict[str, lists.Part] = {
+        f"{c.action}/{c.name}": "test" if c.group in test else "train" for c in clips
+    }
+    return tuple(sorted(ACTIONS[subset])), parts
 
 
 def _write_clip(clip: _Clip, path: Path) -> None:

@@ -53,7 +53,7 @@ def examine(
         for name in classes
         if (root / name).is_dir()
         for path in sorted((root / name).iterdir())
-        if path.suffix == ".avi" and path.is_file()
+        if path.suffix == ".avi" and path.is_file() and not path.name.startswith("._")  # of macOS
     }
     findings = _classes(root, classes)
     findings += _names(root, known, present)
