@@ -301,7 +301,7 @@ def _checked(path: Path, names: tuple[str, ...], num_classes: int) -> tuple[str,
 
 def _locate(path_or_name: str | Path) -> tuple[Path, Published | None]:
     """Return the file of a path, a shipped or published name or a place on the Hub, and its entry."""
-    name, path = str(path_or_name), Path(path_or_name)
+    name, path = str(path_or_name), Path(path_or_name).expanduser()
     if name in shipped():
         return SHIPPED / f"{name}.safetensors", None
     if name in published():

@@ -1,6 +1,10 @@
 """The command `r21d`: its commands by subject, each a thin layer over the library."""
 
+import functools
+import os
+from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,6 +23,27 @@ class Panel(StrEnum):
     train = "Train and evaluate"
     predict = "Predict"
     publish = "Publish"
+
+
+def from_home(command: Callable[..., object]) -> Callable[..., object]:
+    """Let a command read ~ as the home folder in every place that it is given.
+
+    Shells do so themselves, but not behind `=` (`--to=~/videos`) and not between quotes.
+    """
+
+    @functools.wraps(command)
+    def run(*given: object, **named: object) -> object:
+        places = {name: _expanded(value) for name, value in named.items()}
+        return command(*map(_expanded, given), **places)
+
+    return run
+
+
+def _expanded(given: object) -> object:
+    """Return a place, or several, with the home folder for ~; anything else as it is."""
+    if isinstance(given, Path):
+        return Path(os.path.expanduser(given))
+    return [_expanded(one) for one in given] if isinstance(given, list) else given
 
 
 def say(*lines: str, err: bool = False, bold: bool = False) -> None:

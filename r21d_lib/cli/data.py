@@ -1,6 +1,7 @@
 """The commands of `r21d` that make and check data sets: figures, splits, fetch, prepare, doctor."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 SeedOption = Annotated[int, typer.Option(help="Seed of every draw.")]
-WorkersOption = Annotated[int | None, typer.Option(help="Processes to use; all cores where not given.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes to use; all cores where not given.")
+]
 
 
 @app.command(
@@ -34,23 +37,24 @@ def figures(
     films: Annotated[
         bool, typer.Option("--films", help="Draw films of 4 to 6 s, with idle time around the action.")
     ] = False,
-    clips: Annotated[int | None, typer.Option(help="Clips a class; 100, or 60 films.")] = None,
+    clips: Annotated[
+        int | None, typer.Option(help="Clips a class, 20 or more; 100, 200 with --source, or 60 films.")
+    ] = None,
     seed: SeedOption = 0,
     workers: WorkersOption = None,
 ) -> None:
     """Draw the data set ActionFigures: real .avi files in HMDB51's layout, with three splits."""
-    from r21d_lib.data import action_figures
-    from r21d_lib.data.action_figures.generation import Subset
+    from r21d_lib.data import action_figures, catalog
 
     if source and films:
         raise SettingsError("--source and --films are two data sets: give one")
     name = "action_figures_source" if source else "action_films" if films else "action_figures"
-    subset: Subset = "source" if source else "films" if films else "target"
+    subset, usual = catalog.FIGURES[name]
     root = folder or BUILD / "data" / name
     action_figures.generate(
         root,
         subset=subset,
-        clips_per_class=clips or (60 if films else 100),
+        clips_per_class=usual if clips is None else clips,
         seed=seed,
         workers=workers,
     )
@@ -109,12 +113,26 @@ def fetch(
     from r21d_lib.data import hmdb51
 
     if dataset is None:
+        _check_unused(
+            "the list of sources",
+            {
+                "--from": source,
+                "--classes": classes,
+                "--to": to,
+                "--decode": decode,
+                "--workers": workers,
+            },
+        )
         _list_sources()
         return
     if dataset != "hmdb51":
         raise SettingsError(f"no data set {dataset!r} can be fetched: choose hmdb51")
     chosen, folder = hmdb51.find(source), (to or hmdb51.default_folder()).expanduser()
-    names = [name.strip() for name in classes.split(",")] if classes else None
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    if names is not None and not all(names):
+        raise SettingsError(
+            f"--classes {classes!r} has a place without a name: leave it out for all 51"
+        )
     say(f"{chosen.repo}: {chosen.form}, {chosen.size}, licence: {chosen.licence}")
     made = hmdb51.fetch(source, folder, classes=names, workers=workers)
     _say_made(made, folder)
@@ -167,10 +185,14 @@ def prepare(
         Path | None, typer.Option(help="The folder to fill; build/data/... where not given.")
     ] = None,
     videos: Annotated[
-        Path, typer.Option(help="listed: the folder that the list's names start from.")
-    ] = Path("."),
+        Path | None,
+        typer.Option(
+            help="listed: the folder that the list's names start from; this one if not given."
+        ),
+    ] = None,
     name: Annotated[
-        str | None, typer.Option(help="listed: the data set's name; the first list's if not given.")
+        str | None,
+        typer.Option(help="listed: the data set's name; the first list's or folder's if not given."),
     ] = None,
     test: Annotated[list[Path] | None, typer.Option(help="listed: lists of test videos.")] = None,
     labels: Annotated[
@@ -183,12 +205,15 @@ def prepare(
 ) -> None:
     """Bring a data set's files into the form that training reads; goes on where it was stopped."""
     if dataset == "listed":
-        _prepare_listed(source, to, videos, name, test or [], labels, skip_missing)
+        _check_unused("prepare listed", {"--workers": workers})
+        _prepare_listed(source, to, videos or Path("."), name, test or [], labels, skip_missing)
         return
     from r21d_lib.data import hmdb51
 
     if dataset != "hmdb51":
         raise SettingsError(f"no data set {dataset!r} is known here: choose hmdb51 or listed")
+    of_lists = {"--videos": videos, "--name": name, "--test": test, "--labels": labels}
+    _check_unused("prepare hmdb51", {**of_lists, "--skip-missing": skip_missing})
     if len(source) != 1:
         raise SettingsError(f"hmdb51 comes from one archive or folder, not {len(source)}: give one")
     folder = to or hmdb51.default_folder()
@@ -197,10 +222,21 @@ def prepare(
     say(f"next: r21d doctor hmdb51 {folder}")
 
 
+def _check_unused(what: str, options: Mapping[str, object]) -> None:
+    """Refuse options that another form of the command takes, rather than do without them.
+
+    Raises:
+        SettingsError: naming those that were given.
+    """
+    given = [option for option, value in options.items() if value not in (None, False, [], ())]
+    if given:
+        raise SettingsError(f"{what} does not use {', '.join(given)}: leave that out")
+
+
 def _say_made(made: Sequence[str], folder: Path) -> None:
     """Print what was made, counted on disk."""
     counts = {
-        path.name: sum(1 for _ in path.iterdir())
+        path.name: sum(clip.name[0] != "." for clip in path.iterdir())
         for path in folder.iterdir()
         if path.is_dir() and path.name[0] != "."
     }
@@ -226,14 +262,16 @@ def _prepare_listed(
     from r21d_lib import checkpoints
     from r21d_lib.data import csv_lists
 
-    name = name or lists[0].stem
+    first = lists[0].absolute()
+    name = name or (first.name if first.is_dir() else first.stem)
     check_name(name)
     folder = to or BUILD / "data" / name
+    before = _linked(folder)
     classes = checkpoints.read_labels(labels) if labels else None
     made = csv_lists.make_folder(
         lists,
         folder,
-        videos=videos.expanduser(),
+        videos=videos,
         test=test,
         labels=classes,
         skip_missing=skip_missing,
@@ -246,10 +284,24 @@ def _prepare_listed(
     if made.missing:
         say(f"{len(made.missing):,} videos are not there: {few(made.missing)}", err=True)
     say(*made.left_out, err=True)
+    if before and before != _linked(folder):
+        old = few(sorted({link.partition("/")[0] for link in before}))
+        say(f"replaced: {folder} held {len(before):,} videos of {old} before", err=True)
     pairs = [f"{one!r} and {other!r}" for one, other in made.alike]
     if pairs:
         say(f"classes {few(pairs)} differ by one slip: are they one?", err=True)
     say(f"the data set is {folder}; next: r21d train small_finetune data={folder}")
+
+
+def _linked(folder: Path) -> dict[str, str]:
+    """Return where the links of a data set lead to, by class and name; none if there is none."""
+    links = {}
+    for label, _, names in os.walk(folder / "videos"):
+        for name in names:
+            link = Path(label, name)
+            leads_to = str(link.readlink()) if link.is_symlink() else ""
+            links[link.relative_to(folder / "videos").as_posix()] = leads_to
+    return links
 
 
 @app.command(

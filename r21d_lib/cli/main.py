@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from r21d_lib import __version__
-from r21d_lib.cli import Panel, data, live, predict, publish, say, say_error, say_table, train
+from r21d_lib.cli import (
+    Panel,
+    data,
+    from_home,
+    live,
+    predict,
+    publish,
+    say,
+    say_error,
+    say_table,
+    train,
+)
 from r21d_lib.errors import R21DError, SettingsError
 from r21d_lib.files import UNWRITABLE
 
@@ -144,6 +155,11 @@ def lab(
     environment = {**os.environ, "JUPYTER_CONFIG_PATH": places}
     os.execve(sys.executable, [*command, *(options or ())], environment)
 
+
+for group in (app, data.app, train.app, predict.app, live.app, publish.app):
+    for command in group.registered_commands:
+        if command.callback is not None:
+            command.callback = from_home(command.callback)
 
 _INTERRUPTED = 130
 # How often a thread of torch looks for the others before it sleeps. With libgomp's own count, one other
