@@ -263,7 +263,7 @@ def _prepare_listed(
     from r21d_lib.data import csv_lists
 
     first = lists[0].absolute()
-    name = name or (first.name if first.is_dir() else first.stem)
+    name = name or (first.name if os.path.isdir(first) else first.stem)  # of a name of any length
     check_name(name)
     folder = to or BUILD / "data" / name
     before = _linked(folder)
