@@ -1,14 +1,15 @@
 """How far does video@1 move when only chance differs? Draws of the race's recipe for three networks.
 
     python benchmarks/spread.py                    # 12 draws of each network, hours on two CPU cores
-    python benchmarks/spread.py --seeds 2 --pinned 1 --networks r3d
+    python benchmarks/spread.py --seeds 4 --pinned 3 --networks r3d --set epochs=48 \\
+        --to benchmarks/results/spread_longer.json
 
 A draw is a whole training with figures_race and its scores of the test videos. Each seed is drawn in
 the processor's own arithmetic; some of them also in that which notebooks are recorded in (AVX2), and
 there once more with every initial weight multiplied by 1 + 1e-6 or 1 - 1e-6: what differs between the
 three is rounding alone. The first are the race's runs, and are not made again where those are.
 Each draw is a process with one thread; finished ones are not run again. The numbers go to
-benchmarks/results/spread.json.
+benchmarks/results/spread.json, those of a longer training beside them.
 """
 
 import argparse
@@ -170,8 +171,7 @@ def main() -> None:
         for draw, result in zip(todo, results, strict=True):
             made.append(result)
             content = {
-                "command": "python benchmarks/spread.py "
-                f"--seeds {arguments.seeds} --pinned {arguments.pinned}",
+                "command": " ".join(["python", "benchmarks/spread.py", *sys.argv[1:]]),
                 "recipe": recipe.to_dict(),
                 "fingerprints": prints,
                 "draws": made,
@@ -180,7 +180,7 @@ def main() -> None:
             with whole_file(arguments.to) as partial:
                 partial.write_text(json.dumps(content) + "\n")
             print(f"{len(made)} of {len(todo)}: {draw.name} {result['video@1']:.3f}", flush=True)
-    if arguments.to == RESULTS:
+    if arguments.to.resolve().parent == RESULTS.parent:
         findings.fill()
 
 

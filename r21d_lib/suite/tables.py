@@ -125,14 +125,41 @@ def rates(file: str = "rates.json") -> str:
     return "\n".join([markdown(header, rows), *lines])
 
 
+def draws() -> pd.DataFrame:
+    """Return what `benchmarks/spread.py` drew, a row a network and length of training.
+
+    Returns:
+        network and epochs; draws, and the mean, sd, lowest and highest of their video@1; at_quarter,
+        the lowest training accuracy after a quarter of the epochs.
+    """
+    parts = []
+    for content in map(_read, ("spread.json", "spread_longer.json")):
+        epochs = content["recipe"]["training"]["epochs"]
+        parts.append(pd.DataFrame(content["draws"]).assign(epochs=epochs))
+    return (
+        pd.concat(parts)
+        .groupby(["network", "epochs"], sort=False)
+        .agg(
+            draws=("video@1", "size"),
+            mean=("video@1", "mean"),
+            sd=("video@1", "std"),
+            lowest=("video@1", "min"),
+            highest=("video@1", "max"),
+            at_quarter=("train_accuracy_at_quarter", "min"),
+        )
+        .reset_index()
+    )
+
+
 def spread() -> str:
     """Return how far video@1 moves from draw to draw."""
-    rows = []
-    for name, its in pd.DataFrame(_read("spread.json")["draws"]).groupby("network", sort=False):
-        value, quarter = its["video@1"], its["train_accuracy_at_quarter"].min()
-        numbers = (value.mean(), value.std(), value.min(), value.max(), quarter)
-        rows.append([PAPER_NAMES[str(name)], str(len(its)), *(f"{number:.3f}" for number in numbers)])
-    return markdown(["network", "draws", "mean", "sd", "lowest", "highest", "at a quarter"], rows)
+    table = draws()
+    rows = [
+        [PAPER_NAMES[row["network"]], *(f"{row[key]}" for key in ("epochs", "draws"))]
+        + [f"{row[key]:.3f}" for key in ("mean", "sd", "lowest", "highest", "at_quarter")]
+        for row in table.to_dict("records")
+    ]
+    return markdown([*table.columns[:-1], "at a quarter"], rows)
 
 
 def real_videos(studies: Mapping[str, Study]) -> str:
