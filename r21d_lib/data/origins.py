@@ -18,8 +18,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm.auto import tqdm
-
 from r21d_lib.errors import DatasetError
 
 _FILE = "origins.sqlite"
@@ -64,6 +62,8 @@ def changed(folder: Path, files: Mapping[str, Path], *, progress: bool = True) -
     Raises:
         DatasetError: if what is known of them is damaged.
     """
+    from tqdm.auto import tqdm  # not where frames are only read: the GPU's machine may lack it
+
     known = _read(folder)
     others, fresh = set[str](), dict[str, Origin]()
     bar = tqdm(files.items(), desc="check", unit="video", disable=not progress, delay=2, leave=False)

@@ -23,6 +23,7 @@ _MOST_BARS = 200  # of classes: 10,000 pixels
 _MOST_NAMES = 60  # beside a confusion matrix: all of HMDB51's 51 classes
 _LARGEST_MATRIX = 10.2  # inches, of cells that are larger than a pixel
 _CELLS_AT_ONCE = 10**6  # of a confusion matrix
+_MOST_PIXELS = 2000  # each way: TensorBoard makes a dozen copies of a picture
 _PIXEL = 0.0103  # inches, with a little that the layout may take
 
 
@@ -178,21 +179,25 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     """Draw (classes, classes) counts, a row a true class, coloured by the share of its row.
 
     The counts are written into the cells where there are 20 classes at most. Of more than 60, some are
-    named. Every cell is drawn, of a thousand classes and more as one pixel.
+    named. Every cell is drawn, of a thousand classes and more as one pixel; of more than two thousand a
+    pixel is the mean of several, which the picture says.
     """
     few = len(classes) <= _FEW_CLASSES
     totals = np.maximum(counts.sum(1, keepdims=True), 1)
     share = np.divide(counts, totals, dtype=np.float32, casting="same_kind")
     names = [plain(name) for name in classes]
     cell = 0.42 if few else max(min(0.17, _LARGEST_MATRIX / len(names)), _PIXEL)  # inches
-    side = 1.7 + cell * len(names)
+    matrix = min(cell * len(names), _MOST_PIXELS * _PIXEL)
+    side = 1.7 + matrix
     bar = 0.8 + 0.08 * max(side - 1.7 - _LARGEST_MATRIX, 0)  # of colours, as high as the matrix allows
     figure = Figure(
         side + bar, side, about="A confusion matrix: true classes in rows, answers in columns"
     )
     ax = figure.subplots()
-    # Of many classes a cell is a few pixels or one: it is not blended with its neighbours.
-    smooth = None if len(names) <= _MOST_NAMES else "nearest"
+    # Of many classes a cell is a few pixels or one: it is not blended with its neighbours. Where a pixel
+    # is several, none of them is left out.
+    blended = len(names) > _MOST_PIXELS
+    smooth = None if len(names) <= _MOST_NAMES or blended else "nearest"
     # In strips, as matplotlib takes ten times the memory of what it draws at once.
     band = max(_CELLS_AT_ONCE // len(names), 1)
     for first in range(0, len(names), band):
@@ -213,6 +218,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
         ax.set_yticks(np.arange(len(names)) - 0.5, minor=True)
         ax.grid(which="minor", color="#E4E4E4", linewidth=0.4)
         ax.tick_params(which="minor", length=0)
-    ax.set(xlabel="predicted class", ylabel="true class")
+    means = f", a pixel the mean of {len(names) / _MOST_PIXELS:.1f} rows and columns" if blended else ""
+    ax.set(xlabel=f"predicted class{means}", ylabel="true class")
     figure.colorbar(image, label="share of the true class", shrink=0.6)
     return figure
