@@ -194,8 +194,8 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
         side + bar, side, about="A confusion matrix: true classes in rows, answers in columns"
     )
     ax = figure.subplots()
-    # Of many classes a cell is a few pixels or one: it is not blended with its neighbours. Where a pixel
-    # is several, none of them is left out.
+    # Of many classes a cell is a few pixels or one: it is not blended with its neighbours. Where a
+    # pixel is several cells, none of them is left out.
     blended = len(names) > _MOST_PIXELS
     smooth = None if len(names) <= _MOST_NAMES or blended else "nearest"
     # In strips, as matplotlib takes ten times the memory of what it draws at once.

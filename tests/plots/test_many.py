@@ -158,3 +158,22 @@ def test_every_cell_of_a_confusion_matrix_is_seen(classes):
     assert all(dark(n, n) != (n in taken) for n in range(classes))
     assert all(dark(n, m) and dark(m, n) for n, m in (taken[:2], taken[2:]))
     assert len(ax.get_yticklabels()) <= 60
+
+
+def test_of_more_classes_than_pixels_no_cell_is_left_out():
+    classes = 2500
+    counts = np.eye(classes, dtype=int)
+    taken = range(1000, 1040)  # each taken for a class far from it
+    counts[taken] = counts[range(2000, 2040)]
+    figure = plots.confusion_matrix(counts, [f"c{n}" for n in range(classes)])
+    pixels = np.asarray(Image.open(io.BytesIO(figure.picture())).convert("L"))[::-1]
+    ax = figure.axes[0]
+
+    def light(row, column):
+        x, y = ax.transData.transform((column, row)).astype(int)
+        return float(pixels[y - 1 : y + 2, x - 1 : x + 2].mean())
+
+    assert min(light(n, n) for n in taken[4:-4]) > 245
+    assert max(light(n, n + 1000) for n in taken[2:-2]) < 230
+    assert max(light(n, n) for n in range(0, 990)) < 230
+    assert "a pixel the mean of" in ax.get_xlabel()
