@@ -127,7 +127,7 @@ def fetch(
         return
     if dataset != "hmdb51":
         raise SettingsError(f"no data set {dataset!r} can be fetched: choose hmdb51")
-    chosen, folder = hmdb51.find(source), (to or hmdb51.default_folder()).expanduser()
+    chosen, folder = hmdb51.find(source), to or hmdb51.default_folder()
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     if names is not None and not all(names):
         raise SettingsError(

@@ -153,9 +153,8 @@ def _origin(network: VideoResNet, videos: PreparedVideos, clips: ClipSettings, n
     if listed.starts is not None or "-q" in form:  # others' scores of before stay valid
         views += (listed.starts, form)
     if listed.starts is not None and clips.modality == "flow":
-        views += (
-            "within the video",
-        )  # where they end; clips of before took the first field for the last
+        # Where clips end; those of before took the first field for the last.
+        views += ("within the video",)
     total = hashlib.sha256(repr((network.settings, views)).encode())
     for name, values in network.state_dict().items():
         total.update(name.encode())

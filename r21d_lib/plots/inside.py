@@ -22,11 +22,11 @@ from r21d_lib.plots.style import (
     evenly,
     open_axes,
     plain,
+    run_style,
 )
 
 _CLASS_COLOURS = (SPACE, TIME, BOTH, TURNS, WRONG, DARK)
 _CLASS_MARKERS = ("o", "s", "^")
-_LINES = ("-", "--", ":", "-.")
 
 
 def kernel_images(kernels: np.ndarray, *, columns: int = 16, title: str = "") -> Figure:
@@ -198,8 +198,7 @@ def low_rank(errors: Mapping[str, np.ndarray], rank: int, kernels: np.ndarray) -
     colours = (DARK, TIME, SPACE, CHOSEN)
     lines = []
     for number, lost in enumerate(errors.values()):
-        colour = colours[number % len(colours)]
-        kind = _LINES[number // len(colours) % len(_LINES)]
+        colour, _, kind = run_style(number, colours)
         lines += ax.plot(lost, color=colour, lw=2, linestyle=kind)
         ax.plot(rank, lost[rank], "o", color=colour, clip_on=False)
     ax.axvline(rank, color=PLAIN, lw=1, zorder=0)
@@ -242,11 +241,10 @@ def histogram(values: Mapping[str, np.ndarray], *, label: str) -> Figure:
     areas = []
     for number, numbers in enumerate(values.values()):
         heights, edges = np.histogram(numbers, bins=40, range=(low, high), density=True)
-        colour, lap = colours[number % len(colours)], number // len(colours)
-        if lap == 0:
-            areas.append(ax.stairs(heights, edges, fill=True, color=colour, alpha=0.5))
+        if number < len(colours):
+            areas.append(ax.stairs(heights, edges, fill=True, color=colours[number], alpha=0.5))
         else:  # there is no other colour, and more areas on each other would hide each other
-            line = _LINES[(lap - 1) % len(_LINES)]
+            colour, _, line = run_style(number - len(colours), colours)
             areas.append(ax.stairs(heights, edges, color=colour, linestyle=line, linewidth=1.5))
     ax.set(xlabel=label, ylabel="density", xlim=(low, high), ylim=(0, None))
     draw_legend(ax, areas, list(values))

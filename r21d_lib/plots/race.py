@@ -14,6 +14,7 @@ from r21d_lib.plots.style import (
     CHOSEN,
     DARK,
     KIND_COLOURS,
+    LINES,
     PLAIN,
     RIGHT,
     SPACE,
@@ -24,7 +25,7 @@ from r21d_lib.plots.style import (
 )
 
 _MIXED = "#6F6F6F"
-_MARKERS, _LINES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p"), ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _CHANGE_STYLES = ((DARK, "o"), (TIME, "<"), (SPACE, "X"), (WRONG, "s"))
 # Of printed numbers, and of differences.
 VERDICT_COLOURS = {
@@ -61,14 +62,12 @@ def error_curves(runs: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> 
     curves = {"training clips": "train_accuracy", "test clips": "test_accuracy"}
     for ax, (title, key) in zip(panels, curves.items(), strict=True):
         for number, name in enumerate(networks):
-            marker, line = (
-                _MARKERS[number % len(_MARKERS)],
-                _LINES[number // len(_MARKERS) % len(_LINES)],
-            )
+            # One colour a kind: the marker tells networks apart, and the line where markers end.
+            laps, shape = divmod(number, len(_MARKERS))
             errors = 1 - np.array([run[key] for run in runs if run["network"] == name])
             epochs, colour = np.arange(1, errors.shape[1] + 1), kind_colour(LABELS[name])
             label = LABELS[name]
-            style = f"{marker}{line}"
+            style = f"{_MARKERS[shape]}{LINES[laps % len(LINES)]}"
             ax.plot(epochs, errors.mean(0), style, color=colour, markersize=4, label=label)
             ax.fill_between(epochs, errors.min(0), errors.max(0), color=colour, alpha=0.15, lw=0)
         ax.set(title=f"error on {title}", xlabel="epoch", ylim=(0, 1))

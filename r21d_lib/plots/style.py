@@ -26,7 +26,8 @@ KIND_COLOURS = {"2d": SPACE, "3d": BOTH, "2+1d": TURNS}
 # For the lines of runs, whose number is not known beforehand: their colours, and what tells those apart
 # whose colour is the same.
 RUN_COLOURS = (DARK, WRONG, BOTH, TIME, SPACE, TURNS)
-_MARKERS, _LINES = "os^DvP", ("-", "--", "-.", ":")
+LINES = ("-", "--", "-.", ":")
+_MARKERS = "os^DvP"
 _LONGEST_LABEL = 80  # characters
 _LONGEST_ALT, _MOST_TEXTS = 500, 40  # of a text for those who do not see a figure
 _KIND_LABELS = {"2d": "2D", "3d": "3D", "2+1d": "(2+1)D"}
@@ -103,18 +104,18 @@ class RunStyle(NamedTuple):
 def run_style(number: int, colours: Sequence[str] = RUN_COLOURS) -> RunStyle:
     """Return the style of run `number` of several, counted from 0.
 
-    Of 144 runs no two have one style, of 36 no two have one colour and marker, of 24 no two have one
-    colour and kind of line.
+    With six colours, of 144 runs no two have one style, of 36 no two have one colour and marker, of 24
+    no two have one colour and kind of line.
 
     Args:
         number: of the run.
-        colours: six, in the order in which they are taken.
+        colours: in the order in which they are taken.
     """
     count = len(colours)
     # A step further in each round of colours; the kind of line a second one in each round of markers.
     rounds, all_rounds = number // count, number // count**2
     marker = _MARKERS[(number + rounds) % len(_MARKERS)]
-    return RunStyle(colours[number % count], marker, _LINES[(rounds + all_rounds) % len(_LINES)])
+    return RunStyle(colours[number % count], marker, LINES[(rounds + all_rounds) % len(LINES)])
 
 
 def draw_legend(ax: Axes, lines: Sequence[Any], names: Sequence[str], **where: Any) -> None:
